@@ -1,0 +1,90 @@
+"""The errors of celery-dtimer: one hierarchy under :class:`DTimerError`.
+
+Each has a builtin second base where a caller would expect one, and carries the offending values as
+attributes. The error of redis-py that caused one is its ``__cause__``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class DTimerError(Exception):
+    """Something went wrong in celery-dtimer."""
+
+
+class SettingsError(DTimerError, ValueError):
+    """A ``dtimer_*`` setting is unknown, missing, or of the wrong type."""
+
+    def __init__(self, message: str, *, setting: str, value: Any = None) -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.value = value
+
+
+class NotInstalledError(DTimerError, RuntimeError):
+    """The app of a task has no timer: ``celery_dtimer.install(app)`` was not called."""
+
+
+class InvalidEventError(DTimerError, ValueError):
+    """An argument of a post is not what the timer can store. Nothing was stored."""
+
+    def __init__(self, message: str, *, argument: str, value: Any = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.value = value
+
+
+class InvalidDelayError(InvalidEventError):
+    """A delay or an eta is not a number, not finite, or beyond the year 9999. Nothing was stored."""
+
+
+class PayloadError(InvalidEventError, TypeError):
+    """The serializer refused the payload. Nothing was stored."""
+
+
+class PayloadTooLargeError(InvalidEventError):
+    """The payload is over ``dtimer_max_payload``. Nothing was stored."""
+
+    def __init__(self, message: str, *, size: int, limit: int) -> None:
+        super().__init__(message, argument="payload", value=size)
+        self.size = size
+        self.limit = limit
+
+
+class EventExistsError(DTimerError, ValueError):
+    """An event of this id is pending already, and ``on_conflict`` is ``"error"``. Nothing was changed."""
+
+    def __init__(self, message: str, *, event_id: str, due_ms: int) -> None:
+        super().__init__(message)
+        self.event_id = event_id
+        self.due_ms = due_ms
+
+
+class TimerUnavailableError(DTimerError, ConnectionError):
+    """The timer's Redis did not answer. What was asked for may or may not have happened."""
+
+    def __init__(self, message: str, *, event_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.event_ids = tuple(event_ids)
+
+
+class TimerFullError(DTimerError, MemoryError):
+    """The timer's Redis is at its ``maxmemory`` and refused a post. Nothing was stored."""
+
+
+class PostManyError(DTimerError):
+    """Some events of a ``post_many`` were not stored.
+
+    Attributes:
+        stored: Ids of the events that are stored.
+        refused: Ids of the events that were refused, since another event of the same id is pending.
+        unknown: Ids of the events that may or may not be stored; posting them again is safe.
+    """
+
+    def __init__(
+        self, message: str, *, stored: Sequence[str], refused: Sequence[str], unknown: Sequence[str]
+    ) -> None:
+        super().__init__(message)
+        self.stored = tuple(stored)
+        self.refused = tuple(refused)
+        self.unknown = tuple(unknown)

@@ -1,0 +1,77 @@
+"""What install() hangs on an app, for the rooms that share it: the settings and the timer's store."""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from celery_dtimer.errors import NotInstalledError
+from celery_dtimer.settings import Settings
+from celery_dtimer.timer.connect import connect
+from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.store import Store
+
+#: The app's attribute that holds its Extension.
+ATTRIBUTE = "_dtimer"
+
+
+@dataclass(frozen=True)
+class DeliveryInfo:
+    """What a task that the timer fired can see of its delivery, as ``self.request.dtimer``.
+
+    Attributes:
+        due_at: When it was due, in UTC.
+        lateness: Seconds from then until its worker received it, by the worker's clock.
+        redeliveries: How often it was delivered before and not confirmed.
+    """
+
+    due_at: datetime
+    lateness: float
+    redeliveries: int
+
+
+class Extension:
+    """The timer of one app. Nothing is read or connected before it is needed.
+
+    Args:
+        app: The Celery app.
+        given: Settings without their prefix that go before the app's configuration.
+    """
+
+    def __init__(self, app: Any, given: dict[str, Any]) -> None:
+        self.app = app
+        self.given = given
+        self._lock = threading.Lock()
+        self._settings: Settings | None = None
+        self._store: Store | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The app's settings, read and checked once.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+        if self._settings is None:
+            self._settings = Settings.from_app(self.app, self.given)
+        return self._settings
+
+    @property
+    def store(self) -> Store:
+        """The stored events; its connections survive a fork."""
+        with self._lock:
+            if self._store is None:
+                self._store = Store(connect(self.settings.url), Keys(self.settings.namespace))
+            return self._store
+
+
+def extension_of(app: Any) -> Extension:
+    """Return the app's extension.
+
+    Raises:
+        NotInstalledError: ``install(app)`` was not called.
+    """
+    extension = getattr(app, ATTRIBUTE, None)
+    if not isinstance(extension, Extension):
+        raise NotInstalledError(f"the app {app.main or app!r} has no timer: call celery_dtimer.install(app) where it is made")
+    return extension

@@ -1,0 +1,1 @@
+"""From a due event to a task invocation, in the worker."""

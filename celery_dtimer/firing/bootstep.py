@@ -1,0 +1,61 @@
+"""The step that starts and stops firing with a worker's consumer. What it does is in delivery.py."""
+
+from typing import Any
+
+from celery import bootsteps
+
+from celery_dtimer.extension import extension_of
+from celery_dtimer.firing.delivery import Firing
+
+
+class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships no types
+    """Runs the timer's listener inside the worker.
+
+    A consumer's steps are stopped and started at every reconnect to the broker too. The listener lives on through
+    that, since tasks that run go on running: it only stops claiming until the consumer is back.
+    """
+
+    name = "dtimer"
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self.firing: Firing | None = None
+
+    def create(self, consumer: Any) -> None:
+        """Check the settings while the worker can still refuse to start."""
+        extension_of(consumer.app).settings  # noqa: B018 - reading them is what checks them
+
+    def start(self, consumer: Any) -> None:
+        """Fire, from now on, into this consumer."""
+        if self.firing is None:
+            self.firing = Firing(extension_of(consumer.app), consumer)
+        self.firing.start()
+
+    def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
+        """Be woken by the hub when there is something to fire; asked for at every start of the loop."""
+        del consumer
+        if self.firing is not None:
+            self.firing.register(hub)
+
+    def stop(self, consumer: Any) -> None:
+        """Fire nothing more, and give back what was not handed over: a reconnect, or the start of a shutdown."""
+        del consumer
+        if self.firing is not None:
+            self.firing.pause()
+
+    def terminate(self, consumer: Any) -> None:
+        """The same at a cold shutdown."""
+        self.stop(consumer)
+
+    def shutdown(self, consumer: Any) -> None:
+        """The pool has stopped: confirm what it finished, and release the rest."""
+        del consumer
+        firing, self.firing = self.firing, None
+        if firing is not None:
+            firing.stop()
+
+    def info(self, consumer: Any) -> dict[str, Any]:
+        """Return what ``celery inspect stats`` shows of the timer."""
+        del consumer
+        return {"dtimer": self.firing.info() if self.firing is not None else None}

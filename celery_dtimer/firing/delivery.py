@@ -1,0 +1,255 @@
+"""From a claimed event to a task invocation, and from the task's ack to the confirm.
+
+A delivery becomes a kombu message whose channel is ours, and goes through the consumer's own task handler: nothing
+of what a worker does with a task is bypassed, and what it decides comes back as the message's ack or reject.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from queue import SimpleQueue
+from typing import Any
+
+from kombu import Message
+
+from celery_dtimer import message
+from celery_dtimer.extension import DeliveryInfo, Extension
+from celery_dtimer.firing.wakeup import Wakeup
+from celery_dtimer.timer.events import Delivery
+from celery_dtimer.timer.listener import Listener
+
+logger = logging.getLogger(__name__)
+
+#: Where a request sees its delivery: ``request.dtimer``.
+DELIVERY_HEADER = "dtimer"
+
+#: Deliveries at a time for a worker without a prefetch limit (worker_prefetch_multiplier = 0).
+UNLIMITED = 1000
+
+#: A requeued event waits so many milliseconds before it is claimed again: doubled each time, up to the last.
+BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
+
+#: Seconds that a worker's end may wait for the timer's Redis to take the last confirms.
+FAREWELL = 5.0
+
+
+class EventMessage(Message):  # type: ignore[misc] # kombu ships no types
+    """A delivery as a kombu message. Unlike kombu's own, it can be referred to weakly."""
+
+
+class Firing:
+    """Fires the deliveries of one worker.
+
+    A delivery's lease is renewed for as long as its message is referred to: by its request, wherever in the worker
+    that waits or runs. A message that is gone without an ack had a request that vanished, and is released.
+
+    Args:
+        extension: The app's timer.
+        consumer: The worker's ``celery.worker.consumer.Consumer``.
+    """
+
+    #: What kombu asks a channel for before it acks.
+    no_ack_consumers = None
+
+    def __init__(self, extension: Extension, consumer: Any) -> None:
+        self._consumer = consumer
+        self._handler: Any = None
+        self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
+        self._inbox: deque[Delivery] = deque()
+        self._open = False
+        settings = extension.settings
+        self._max_events = settings.max_events or consumer.initial_prefetch_count or UNLIMITED
+        self._listener = Listener(
+            extension.store,
+            queues=self._queues,
+            deliver=self._receive,
+            max_events=self._max_events,
+            confirm_timeout=settings.confirm_timeout,
+            alive=self._is_alive,
+            on_error=self._on_error,
+            name=consumer.hostname,
+        )
+        self._started = False
+        self._wakeup = Wakeup() if consumer.hub else None
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        if self._wakeup is None:
+            _one_at_a_time(consumer.pool)
+
+    # --- called by the step, in the worker's main thread
+
+    def start(self) -> None:
+        """Hand deliveries to the consumer as it is now."""
+        self._handler = self._consumer.create_task_handler()
+        self._open = True
+        if self._started:
+            self._listener.resume()
+            return
+        self._started = True
+        if self._wakeup is None:
+            threading.Thread(target=self._fire_in_thread, name="dtimer-firing", daemon=True).start()
+        self._listener.start()
+        logger.info("dtimer: firing up to %d events at a time", self._max_events)
+
+    def register(self, hub: Any) -> None:
+        """Be called by the hub when there is something in the inbox."""
+        if self._wakeup is not None:
+            hub.add_reader(self._wakeup.fileno(), self._on_wakeup)
+
+    def pause(self) -> None:
+        """Claim and hand over nothing; give back what was not handed over."""
+        self._open = False
+        self._listener.pause()
+        while self._inbox:
+            self._give_back(self._inbox.popleft())
+
+    def stop(self) -> None:
+        """Send the last confirms, release what is left, and end."""
+        self._calls.put(False)
+        if not self._listener.stop(FAREWELL, release=True):
+            logger.warning("dtimer: the timer's Redis does not answer; what it was not told is redelivered")
+        if self._wakeup is not None:
+            self._wakeup.close()
+
+    def info(self) -> dict[str, Any]:
+        """Return the listener's numbers."""
+        return {"max_events": self._max_events, "in_flight": self._listener.in_flight, "queues": list(self._queues())}
+
+    # --- called by the listener, in its thread
+
+    def _queues(self) -> tuple[str, ...]:
+        consumer = self._consumer.task_consumer
+        return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
+
+    def _receive(self, deliveries: list[Delivery]) -> None:
+        self._inbox.extend(deliveries)
+        if not self._open:
+            # Claimed while the step was stopping: pause() may have emptied the inbox already.
+            self.pause()
+        elif self._wakeup is not None:
+            self._wakeup.wake()
+        else:
+            self._calls.put(True)
+
+    def _is_alive(self, delivery: Delivery) -> bool:
+        reference = self._messages.get(delivery)
+        return reference is None or reference() is not None
+
+    @staticmethod
+    def _on_error(exc: Exception) -> None:
+        logger.debug("dtimer: %r", exc)
+
+    # --- firing: in the hub's thread, or in one of our own where there is no hub
+
+    def _on_wakeup(self) -> None:
+        assert self._wakeup is not None  # noqa: S101 - registered only then
+        self._wakeup.drain()
+        # Not until it is empty: the hub has others to serve, and a solo pool runs each task right here.
+        for _ in range(len(self._inbox)):
+            self._fire_next()
+        if self._inbox:
+            self._wakeup.wake()
+
+    def _fire_in_thread(self) -> None:
+        # A worker without a hub runs its own countdowns in a thread of its timer: so do we.
+        while self._calls.get():
+            while self._inbox:
+                self._fire_next()
+
+    def _fire_next(self) -> None:
+        try:
+            delivery = self._inbox.popleft()
+        except IndexError:
+            return  # pause() was faster
+        try:
+            self._fire(delivery)
+        except Exception as exc:
+            logger.exception("dtimer: task %s could not be fired", delivery.id)
+            self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+
+    def _fire(self, delivery: Delivery) -> None:
+        try:
+            stored = message.decode(delivery.payload, delivery.id, delivery.queue)
+            event = self._message(delivery, stored)
+            event.decode()
+        except Exception as exc:
+            # Left to itself, the consumer would ack what it can't decode: gone.
+            logger.exception("dtimer: task %s can't be decoded, and is parked", delivery.id)
+            self._listener.park(delivery, f"can't be decoded: {exc!r}")
+            return
+        name = stored.headers.get("task")
+        if name is not None and name not in self._consumer.strategies:
+            # Another worker may know it: during a deploy some are older than others.
+            logger.warning("dtimer: task %s is released, since %r is not registered here", delivery.id, name)
+            self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"no worker knows the task {name!r}")
+            return
+        self._messages[delivery] = weakref.ref(event, lambda _: self._vanished(delivery))
+        self._handler(event)
+
+    def _message(self, delivery: Delivery, stored: message.StoredMessage) -> EventMessage:
+        info = DeliveryInfo(
+            due_at=delivery.due_at,
+            lateness=max(0.0, time.time() - delivery.due_ms / 1000),
+            redeliveries=delivery.redeliveries,
+        )
+        return EventMessage(
+            body=stored.body,
+            delivery_tag=delivery,
+            content_type=stored.content_type,
+            content_encoding=stored.content_encoding,
+            delivery_info={
+                "exchange": stored.exchange,
+                "routing_key": stored.routing_key,
+                "redelivered": delivery.redeliveries > 0,
+            },
+            properties=stored.properties,
+            headers={**stored.headers, DELIVERY_HEADER: info},
+            accept=self._consumer.task_consumer.accept,
+            channel=self,
+        )
+
+    # --- the message's channel, in any thread
+
+    def basic_ack(self, delivery_tag: Delivery, multiple: bool = False) -> None:
+        """Confirm the event: its message was acknowledged."""
+        del multiple
+        self._messages.pop(delivery_tag, None)
+        self._listener.confirm(delivery_tag)
+
+    def basic_reject(self, delivery_tag: Delivery, requeue: bool = False) -> None:
+        """Release the event, or park it."""
+        self._messages.pop(delivery_tag, None)
+        if requeue:
+            self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
+        else:
+            self._listener.park(delivery_tag, "its task was rejected")
+
+    def _vanished(self, delivery: Delivery) -> None:
+        # May be called by the garbage collector, in any thread, in the middle of anything: no locks, no logging.
+        if self._messages.pop(delivery, None) is None:
+            return  # acknowledged
+        if self._open and self._consumer.connection is not None:
+            self._listener.release(delivery, reason="its request vanished")
+        else:
+            self._give_back(delivery)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        self._listener.release(delivery, counted=False, reason="its worker stopped")
+
+
+def _backoff_ms(delivery: Delivery) -> int:
+    return int(min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2.0 ** min(delivery.redeliveries, 30)))
+
+
+def _one_at_a_time(pool: Any) -> None:
+    """Keep a solo pool's promise: without a hub, its tasks come from the main thread and from ours."""
+    if not type(pool).__module__.endswith("solo") or pool.limit != 1:
+        return
+    lock, apply = threading.RLock(), pool.on_apply
+
+    def on_apply(*args: Any, **options: Any) -> Any:
+        with lock:
+            return apply(*args, **options)
+
+    pool.on_apply = on_apply

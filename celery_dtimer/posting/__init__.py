@@ -1,0 +1,1 @@
+"""From a task call to a stored event, in any process."""

@@ -1,0 +1,142 @@
+"""Every ``dtimer_*`` setting: its type, its unit, its default, and what is said about a wrong one."""
+
+import difflib
+import math
+import numbers
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any, Self
+
+from celery_dtimer.errors import InvalidEventError, SettingsError
+from celery_dtimer.timer.connect import SCHEMES, connect, without_password
+from celery_dtimer.timer.dtimer import MAX_PAYLOAD, MAX_REDELIVERIES
+from celery_dtimer.timer.events import check_max_redeliveries
+from celery_dtimer.timer.keys import Keys
+
+PREFIX = "dtimer_"
+
+#: Shortest lease, in seconds: below that, renewing would take more round trips than running.
+MIN_CONFIRM_TIMEOUT = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one app, checked.
+
+    Attributes:
+        url: The timer's Redis. By default the broker's URL, if that is a Redis.
+        namespace: Name of one independent set of events.
+        max_events: At most so many events are held by a worker that have not been acknowledged; None: the
+            worker's prefetch count.
+        confirm_timeout: Seconds after which an event is redelivered that its worker neither confirmed nor renewed.
+        max_redeliveries: So often an event may be redelivered before it is parked.
+        max_payload: Largest stored message, in bytes.
+    """
+
+    url: str
+    namespace: str = "dt"
+    max_events: int | None = None
+    confirm_timeout: float = 10.0
+    max_redeliveries: int = MAX_REDELIVERIES
+    max_payload: int = MAX_PAYLOAD
+
+    @classmethod
+    def from_app(cls, app: Any, given: dict[str, Any]) -> Self:
+        """Read the app's configuration.
+
+        Args:
+            app: A Celery app.
+            given: Settings without their prefix that go before the configuration: those given to ``install``.
+
+        Raises:
+            SettingsError: A setting is unknown, of the wrong type or out of range, or no URL is to be had.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in [*given, *_configured(app)]:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(PREFIX + n for n in names)}"
+                raise SettingsError(f"unknown setting {PREFIX}{name}: {hint}", setting=PREFIX + name)
+        # app.conf.get() also finds CELERY_DTIMER_* where the app has a namespace for its settings.
+        values = {name: given.get(name, app.conf.get(PREFIX + name)) for name in names}
+        values = {name: value for name, value in values.items() if value is not None}
+        values.setdefault("url", _broker_url(app))
+        for name, value in values.items():
+            values[name] = _CHECKS[name](PREFIX + name, value)
+        return cls(**values)
+
+
+def _configured(app: Any) -> list[str]:
+    """The ``dtimer_*`` names in the app's configuration, without the prefix, known or not."""
+    namespaced = f"{app.namespace}_{PREFIX}".lower() if app.namespace else None
+    found = []
+    for key in app.conf.keys():  # noqa: SIM118 - a ConfigurationView iterates over more than its keys
+        if key.startswith(PREFIX):
+            found.append(key.removeprefix(PREFIX))
+        elif namespaced and key.lower().startswith(namespaced):
+            found.append(key[len(namespaced) :].lower())
+    return found
+
+
+def _broker_url(app: Any) -> str:
+    broker = app.conf.broker_url or ""
+    first = (broker[0] if isinstance(broker, list | tuple) else broker).split(";")[0]
+    # kombu's name for a Redis behind a Unix socket.
+    first = first.replace("redis+socket://", "unix://", 1)
+    if first.partition("://")[0] in SCHEMES:
+        return str(first)
+    raise SettingsError(
+        f"dtimer_url is not set, and the broker ({without_password(first) or 'none'}) is no Redis that the timer could "
+        "share: set dtimer_url to a redis:// URL",
+        setting="dtimer_url",
+    )
+
+
+def _wrong(setting: str, wanted: str, value: Any) -> SettingsError:
+    return SettingsError(f"{setting} is {wanted}, not {value!r}", setting=setting, value=value)
+
+
+def _url(setting: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong(setting, "a URL", value)
+    connect(value)
+    return value
+
+
+def _namespace(setting: str, value: Any) -> str:
+    del setting
+    return Keys(value).namespace
+
+
+def _count(setting: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _wrong(setting, "a whole number from 1 on", value)
+    return value
+
+
+def _redeliveries(setting: str, value: Any) -> int:
+    try:
+        return check_max_redeliveries(value)
+    except InvalidEventError:
+        raise _wrong(setting, "a whole number from 0 on", value) from None
+
+
+def _seconds(setting: str, value: Any) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise _wrong(setting, "a number of seconds or a timedelta", value)
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < MIN_CONFIRM_TIMEOUT:
+        raise _wrong(setting, f"{MIN_CONFIRM_TIMEOUT} s or more", value)
+    return seconds
+
+
+_CHECKS = {
+    "url": _url,
+    "namespace": _namespace,
+    "max_events": _count,
+    "confirm_timeout": _seconds,
+    "max_redeliveries": _redeliveries,
+    "max_payload": _count,
+}

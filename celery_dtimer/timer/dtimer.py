@@ -1,0 +1,424 @@
+"""The timer for use without Celery: post, listen, confirm."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from celery_dtimer.errors import (
+    EventExistsError,
+    InvalidDelayError,
+    InvalidEventError,
+    PostManyError,
+    TimerFullError,
+    TimerUnavailableError,
+)
+from celery_dtimer.timer.connect import connect
+from celery_dtimer.timer.events import (
+    ON_CONFLICT,
+    Cancellation,
+    Counts,
+    Delivery,
+    EventInfo,
+    NewEvent,
+    OnConflict,
+    Upcoming,
+    check_id,
+    check_max_redeliveries,
+    check_payload,
+    check_queue,
+)
+from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.listener import Listener
+from celery_dtimer.timer.scripts import Call
+from celery_dtimer.timer.store import BATCH, Store
+from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a payload unless set otherwise: a Redis value may be larger, but a timer's should not.
+MAX_PAYLOAD = 512 * 1024
+
+#: Redeliveries before an event is parked, unless set otherwise.
+MAX_REDELIVERIES = 20
+
+EventHandler = Callable[[Delivery], None]
+ErrorHandler = Callable[[Exception], None]
+
+
+@dataclass(frozen=True)
+class Post:
+    """One event for ``post_many``: what ``post`` takes, ``delay`` or ``eta`` being required."""
+
+    payload: bytes | str
+    delay: Delay | None = None
+    eta: datetime | None = None
+    id: str | None = None
+    queue: str | None = None
+    max_redeliveries: int | None = None
+
+
+class DTimer:
+    """A distributed timer: events in Redis, delivered at least once, to one of the listeners, never early.
+
+    Args:
+        url_or_client: A ``redis://``, ``rediss://`` or ``unix://`` URL, or a redis-py client (used as it is;
+            ``decode_responses`` must be off).
+        namespace: Name of one independent set of events.
+        max_events: At most so many events are held at a time by this listener.
+        confirm_timeout: Seconds after which an event that was not confirmed is delivered again.
+        queues: Names of the queues that this listener claims for; the first one is the default for posts.
+        max_redeliveries: Default of ``post``.
+        max_payload: Largest payload, in bytes.
+        name: What ``peek`` shows as the holder of an event; by default pid@host.
+
+    Raises:
+        SettingsError: The URL is none that redis-py understands, or the namespace is no plain name.
+        InvalidEventError: Another argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        url_or_client: str | redis.Redis,
+        namespace: str = "dt",
+        max_events: int = 8,
+        confirm_timeout: float = 10.0,
+        *,
+        queues: Sequence[str] = ("default",),
+        max_redeliveries: int = MAX_REDELIVERIES,
+        max_payload: int = MAX_PAYLOAD,
+        name: str | None = None,
+    ) -> None:
+        if max_events < 1:
+            raise InvalidEventError(f"max_events is 1 or more, not {max_events!r}", argument="max_events", value=max_events)
+        if not 0.1 <= confirm_timeout < float("inf"):
+            raise InvalidEventError(
+                f"confirm_timeout is 0.1 s or more, not {confirm_timeout!r}", argument="confirm_timeout", value=confirm_timeout
+            )
+        self._own_client = isinstance(url_or_client, str)
+        client = connect(url_or_client) if isinstance(url_or_client, str) else url_or_client
+        self.namespace = namespace
+        self.confirm_timeout = confirm_timeout
+        self.queues = tuple(check_queue(queue) for queue in queues)
+        self.max_redeliveries = check_max_redeliveries(max_redeliveries)
+        self.max_payload = max_payload
+        self.name = name
+        self.store = Store(client, Keys(namespace))
+        self._first_max_events = self._max_events = max_events
+        self._listener: Listener | None = None
+        self._event_handler: EventHandler | None = None
+        self._error_handler: ErrorHandler | None = None
+
+    # --- listening
+
+    def on_event(self, handler: EventHandler) -> EventHandler:
+        """Set what is called with each delivery, in the listener's thread; usable as a decorator.
+
+        A handler that takes long keeps the listener from claiming, not from being redelivered: hand the work
+        to a pool of your own. If it raises, the event is released, and the error handler is called.
+        """
+        self._event_handler = handler
+        return handler
+
+    def on_error(self, handler: ErrorHandler) -> ErrorHandler:
+        """Set what is called with the errors of the event handler and of Redis; usable as a decorator.
+
+        Redis' errors are reported once when they begin; the listener goes on trying. Without a handler they
+        are logged.
+        """
+        self._error_handler = handler
+        return handler
+
+    def join(self) -> None:
+        """Start to listen. Does nothing if it listens already."""
+        if self._listener is not None:
+            return
+        self._listener = Listener(
+            self.store,
+            queues=lambda: self.queues,
+            deliver=self._handle,
+            max_events=self._max_events,
+            confirm_timeout=self.confirm_timeout,
+            on_error=self._report,
+            name=self.name,
+        )
+        self._listener.start()
+
+    def leave(self, timeout: float | None = 10.0) -> None:
+        """Stop to listen, within ``timeout`` seconds. Does nothing if it does not listen.
+
+        What the handler was given stays its own: it may be confirmed later, until its lease lapses.
+        """
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop(timeout)
+
+    def close(self) -> None:
+        """Leave, and close the connections, if they were made here from a URL."""
+        self.leave()
+        if self._own_client:
+            self.store.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def max_events(self) -> int:
+        """At most so many events are held at a time. A value below 1 restores the one it was built with."""
+        return self._max_events
+
+    @max_events.setter
+    def max_events(self, count: int) -> None:
+        self._max_events = count if count >= 1 else self._first_max_events
+        if self._listener is not None:
+            self._listener.max_events = self._max_events
+            self._listener.wake()
+
+    def _handle(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            try:
+                if self._event_handler is None:
+                    raise RuntimeError("no event handler: set one with on_event() before join()")
+                self._event_handler(delivery)
+            except Exception as exc:  # noqa: BLE001 - whatever a handler raises is the error handler's
+                if self._listener is not None:
+                    self._listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {exc!r}")
+                self._report(exc)
+
+    def _report(self, exc: Exception) -> None:
+        if self._error_handler is None:
+            logger.error("the timer failed: %r", exc, exc_info=exc)
+            return
+        try:
+            self._error_handler(exc)
+        except Exception:
+            logger.exception("the timer's error handler failed")
+
+    # --- posting
+
+    def post(
+        self,
+        payload: bytes | str,
+        delay: Delay | None = None,
+        *,
+        eta: datetime | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the original
+        queue: str | None = None,
+        max_redeliveries: int | None = None,
+        on_conflict: OnConflict = "error",
+        max_wait: Delay | None = None,
+    ) -> str:
+        """Store an event; needs no ``join``.
+
+        Args:
+            payload: What is delivered, bytes or text (as UTF-8).
+            delay: Seconds or a timedelta from now, by the server's clock; negative means now.
+            eta: Or the instant, an aware datetime.
+            id: Its id, 1 to 200 bytes; by default a new UUID.
+            queue: Which listeners may claim it; by default this timer's first.
+            max_redeliveries: So often it may be delivered again before it is parked. 0: delivered once, no
+                confirm awaited.
+            on_conflict: What is done when an event of this id is pending: ``"error"``; ``"keep"`` it as it is;
+                ``"replace"`` its payload and time; ``"postpone"`` its time only. An event that is being
+                delivered is no conflict: the new one is stored beside it.
+            max_wait: With ``"postpone"``: never later than so long after the first post (a debounce's bound).
+
+        Returns:
+            The id.
+
+        Raises:
+            InvalidEventError: An argument is not what the timer can store.
+            EventExistsError: An event of this id is pending, and on_conflict is "error".
+            TimerFullError: Redis is at its maxmemory.
+            TimerUnavailableError: Redis did not answer; the event may or may not be stored.
+        """
+        event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries))
+        due_ms = self.store.post([event], conflict=_conflict(on_conflict), max_wait_ms=_max_wait(max_wait, on_conflict))[0]
+        if due_ms < 0:
+            raise EventExistsError(
+                f"event {event.id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that "
+                "means with on_conflict='keep', 'replace' or 'postpone'",
+                event_id=event.id,
+                due_ms=-due_ms,
+            )
+        return event.id
+
+    def post_many(self, posts: Iterable[Post], *, on_conflict: OnConflict = "error") -> list[str]:
+        """Store many events, in batches of some hundred a round trip; all are checked before the first is sent.
+
+        Returns:
+            Their ids, in order.
+
+        Raises:
+            InvalidEventError: An argument of one of them is not what the timer can store; nothing is stored.
+            PostManyError: Not all are stored; it names those that are, and those that may be.
+        """
+        events = [self._new_event(post) for post in posts]
+        conflict = _conflict(on_conflict)
+        stored: list[str] = []
+        refused: list[str] = []
+        by_queue = sorted(events, key=lambda event: event.queue)
+        for _, group in groupby(by_queue, key=lambda event: event.queue):
+            members = list(group)
+            for start in range(0, len(members), BATCH):
+                batch = members[start : start + BATCH]
+                try:
+                    replies = self.store.post(batch, conflict=conflict)
+                except (TimerUnavailableError, TimerFullError) as exc:
+                    unknown = [e.id for e in batch] if isinstance(exc, TimerUnavailableError) else []
+                    raise PostManyError(
+                        f"{len(stored)} of {len(events)} events are stored, {len(refused)} were refused, and "
+                        f"{len(unknown)} may or may not be stored: {exc}",
+                        stored=stored,
+                        refused=refused,
+                        unknown=unknown,
+                    ) from exc
+                for event, due_ms in zip(batch, replies, strict=True):
+                    (refused if due_ms < 0 else stored).append(event.id)
+        if refused:
+            raise PostManyError(
+                f"{len(refused)} of {len(events)} events were refused, since others of their ids are pending",
+                stored=stored,
+                refused=refused,
+                unknown=(),
+            )
+        return [event.id for event in events]
+
+    def _new_event(self, post: Post) -> NewEvent:
+        if (post.delay is None) == (post.eta is None):
+            raise InvalidDelayError(
+                f"give a delay or an eta, and not both: delay={post.delay!r}, eta={post.eta!r}",
+                argument="delay",
+                value=post.delay,
+            )
+        return NewEvent(
+            id=check_id(post.id) if post.id is not None else str(uuid.uuid4()),
+            payload=check_payload(post.payload, self.max_payload),
+            clock="at" if post.delay is None else "in",
+            when_ms=eta_to_ms(post.eta) if post.delay is None else delay_to_ms(post.delay),
+            max_redeliveries=self.max_redeliveries
+            if post.max_redeliveries is None
+            else check_max_redeliveries(post.max_redeliveries),
+            queue=self.queues[0] if post.queue is None else check_queue(post.queue),
+        )
+
+    # --- deliveries
+
+    def confirm(self, delivery: Delivery) -> bool:
+        """End a delivered event. False, and nothing changed, if its lease is not this delivery's any more."""
+        return self._settle(delivery, self.store.confirm(delivery.queue, [delivery]))
+
+    def confirm_soon(self, delivery: Delivery) -> None:
+        """End a delivered event with the listener's next round trip, without an answer: far cheaper in a flood.
+
+        Raises:
+            RuntimeError: The timer does not listen.
+        """
+        if self._listener is None:
+            raise RuntimeError("confirm_soon() needs a timer that has joined; use confirm()")
+        self._listener.confirm(delivery)
+
+    def release(self, delivery: Delivery, delay: Delay = 0) -> bool:
+        """Give a delivered event back, to be delivered again after ``delay``. False if the lease is gone."""
+        backoff_ms = delay_to_ms(delay)
+        call = self.store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
+        return self._settle(delivery, call)
+
+    def renew(self, delivery: Delivery) -> bool:
+        """Keep a delivered event for another ``confirm_timeout``. False if the lease is gone."""
+        lease_ms = round(self.confirm_timeout * 1000)
+        reply = self.store.ask(self.store.renew(delivery.queue, lease_ms, [delivery]))
+        return bool(reply[0])
+
+    def _settle(self, delivery: Delivery, call: Call) -> bool:
+        if not delivery.token:
+            return False
+        reply = self.store.ask(call)
+        if self._listener is not None:
+            self._listener.forget(delivery)
+        return bool(reply[0])
+
+    # --- asking and changing
+
+    def peek(self, id: str) -> EventInfo | None:  # noqa: A002 - the word of the original
+        """Say where an event is: pending, leased or parked, due when, and held by whom; None if it is unknown."""
+        return self.store.peek(check_id(id))
+
+    def cancel(self, id: str) -> Cancellation:  # noqa: A002 - the word of the original
+        """End an event that waits. The answer is truthy only if it will not be delivered."""
+        return self.store.cancel(check_id(id))
+
+    def change_delay(self, id: str, delay: Delay) -> bool:  # noqa: A002 - the word of the original
+        """Let an event that waits be due ``delay`` from now. False, and nothing changed, if it does not wait."""
+        return self.store.change(check_id(id), "in", delay_to_ms(delay)) is not None
+
+    def change_eta(self, id: str, eta: datetime) -> bool:  # noqa: A002 - the word of the original
+        """Let an event that waits be due at ``eta``. False, and nothing changed, if it does not wait."""
+        return self.store.change(check_id(id), "at", eta_to_ms(eta)) is not None
+
+    def upcoming(
+        self,
+        offset: Delay | None = None,
+        duration: Delay | None = None,
+        limit: int = 100,
+        *,
+        skip: int = 0,
+        payloads: bool = False,
+    ) -> list[Upcoming]:
+        """Return a page of the pending events, soonest first.
+
+        Args:
+            offset: From so long after now; None: from the first, overdue ones included.
+            duration: For so long after that (after now, without an offset); None: without an end.
+            limit: At most so many, 1 to 10,000.
+            skip: Leave out so many, for the next page.
+            payloads: Whether to read the payloads too.
+        """
+        if not 1 <= limit <= 10_000 or skip < 0:
+            raise InvalidEventError(
+                f"limit is 1 to 10,000 and skip 0 or more, not {limit!r} and {skip!r}", argument="limit", value=limit
+            )
+        return self.store.upcoming(
+            offset_ms=_span(offset), duration_ms=_span(duration), skip=skip, limit=limit, payloads=payloads
+        )
+
+    def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
+        """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
+        return self.store.count(offset_ms=_span(offset), duration_ms=_span(duration))
+
+    def replay(self, id: str, delay: Delay = timedelta()) -> bool:  # noqa: A002 - the word of the original
+        """Make a parked event pending again. False, and nothing changed, if it is not parked."""
+        return self.store.replay(check_id(id), delay_to_ms(delay)) >= 0
+
+
+def _span(delay: Delay | None) -> int | None:
+    return None if delay is None else delay_to_ms(delay)
+
+
+def _conflict(on_conflict: str) -> str:
+    if on_conflict not in ON_CONFLICT:
+        raise InvalidEventError(
+            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}", argument="on_conflict", value=on_conflict
+        )
+    return on_conflict
+
+
+def _max_wait(max_wait: Delay | None, on_conflict: str) -> int:
+    if max_wait is None:
+        return 0
+    if on_conflict != "postpone":
+        raise InvalidEventError(
+            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}", argument="max_wait", value=max_wait
+        )
+    return delay_to_ms(max_wait)

@@ -1,0 +1,385 @@
+"""The loop of a listener: claim what comes due, renew what is alive, send what was decided.
+
+One thread owns all state and is the only one that sends scripts. Everybody else (handlers, the threads
+of a pool, weak references that die) puts a note into its mailbox, a ``SimpleQueue``, whose ``put`` is
+safe even from within garbage collection. A second thread blocks on the wake lists, and does nothing but
+put a note when Redis hands it a token. The loop sleeps on its own clock until the instant it has
+promised to wake at: a blocked Redis client would be woken up to 100 ms late.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+import redis
+from redis.exceptions import RedisError
+
+from celery_dtimer.timer.connect import BLOCK, blocking_twin
+from celery_dtimer.timer.events import Delivery
+from celery_dtimer.timer.scripts import Call
+from celery_dtimer.timer.store import UNAVAILABLE, Store
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two claims of a listener that nobody wakes. A promise whose holder died is noticed then.
+TAKEOVER = 1.0
+
+#: A lease is renewed so often before it would lapse: all but one of the attempts may fail.
+RENEWALS = 3
+
+#: Seconds between two attempts while Redis does not answer: doubled from the first to the last.
+RETRY_FIRST, RETRY_LAST = 0.05, 1.0
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What was decided about a delivery: a call that is owed to Redis."""
+
+    delivery: Delivery
+    action: str  # confirm, release, park, forget
+    backoff_ms: int = 0
+    counted: bool = True
+    reason: str = ""
+
+    @property
+    def group(self) -> tuple[str, str, int, bool, str]:
+        """What verdicts have in common that can share one script call."""
+        return self.delivery.queue, self.action, self.backoff_ms, self.counted, self.reason
+
+
+class Listener:
+    """Claims events of some queues and hands them to ``deliver``.
+
+    Args:
+        store: Where the events are.
+        queues: Returns the names of the queues to claim for; asked before every claim.
+        deliver: Called with each batch of deliveries, in the listener's thread.
+        max_events: At most so many deliveries are held at a time.
+        confirm_timeout: Seconds after which a lease lapses.
+        alive: Whether a delivery is still being worked on. Leases of those that are get renewed, others are
+            released. None: nothing is renewed, and a lease that lapsed counts as ended.
+        on_error: Called with what ``deliver`` raised, and once with the first error of a row from Redis.
+        name: What people see as the holder; by default pid@host.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        queues: Callable[[], Sequence[str]],
+        deliver: Callable[[list[Delivery]], None],
+        max_events: int,
+        confirm_timeout: float,
+        alive: Callable[[Delivery], bool] | None = None,
+        on_error: Callable[[Exception], None],
+        name: str | None = None,
+    ) -> None:
+        self.store = store
+        self.max_events = max_events
+        self.confirm_timeout = confirm_timeout
+        self.name = name or f"{os.getpid()}@{socket.gethostname()}"
+        self.id = uuid.uuid4().hex[:16]
+        self._queues = queues
+        self._deliver = deliver
+        self._alive = alive
+        self._on_error = on_error
+
+        self._mailbox: SimpleQueue[_Verdict | str] = SimpleQueue()
+        self._wake_client: redis.Redis = blocking_twin(store.client)
+        self._has_room = threading.Event()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+        # Owned by the loop's thread from here on.
+        self._claiming = True
+        self._stopping = False
+        self._owed: list[_Verdict] = []
+        self._held: dict[Delivery, float] = {}  # delivery -> monotonic instant of its lapse
+        self._claims = 0
+        self._hungry = True  # the last claim left something, or there was none yet
+        self._promised_at: float | None = None
+        self._claim_at = 0.0
+        self._renew_at = 0.0
+        self._blocked_on: tuple[str, ...] = ()
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    # --- for any thread
+
+    def start(self) -> None:
+        """Start to listen."""
+        for name, target in (("listener", self._run), ("waker", self._block)):
+            thread = threading.Thread(target=target, name=f"dtimer-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, timeout: float | None = None, *, release: bool = False) -> bool:
+        """Send what is owed, pass the promises on and stop; returns whether that took less than ``timeout``.
+
+        Args:
+            timeout: Seconds; None: as long as Redis takes to answer once.
+            release: Give back what is held still; else it stays leased.
+        """
+        if release:
+            self._mailbox.put("release all")
+        self._mailbox.put("stop")
+        self._threads[0].join(timeout)
+        ended = not self._threads[0].is_alive()
+        self._stopped.set()
+        self._has_room.set()
+        self._wake_client.connection_pool.disconnect()
+        self._threads[1].join(1.0)
+        return ended
+
+    def pause(self) -> None:
+        """Claim nothing from now on; go on renewing and confirming."""
+        self._mailbox.put("pause")
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._mailbox.put("resume")
+
+    def wake(self) -> None:
+        """Look for events now."""
+        self._mailbox.put("wake")
+
+    def confirm(self, delivery: Delivery) -> None:
+        """End the event. Sent with the next round trip, again and again until Redis has answered."""
+        self._mailbox.put(_Verdict(delivery, "confirm"))
+
+    def release(self, delivery: Delivery, *, backoff_ms: int = 0, counted: bool = True, reason: str = "released") -> None:
+        """Give the event back; ``counted`` unless its task had not started."""
+        self._mailbox.put(_Verdict(delivery, "release", backoff_ms, counted, reason))
+
+    def park(self, delivery: Delivery, reason: str) -> None:
+        """Keep the event aside."""
+        self._mailbox.put(_Verdict(delivery, "park", reason=reason))
+
+    def forget(self, delivery: Delivery) -> None:
+        """Hold it no longer: somebody else has told Redis."""
+        self._mailbox.put(_Verdict(delivery, "forget"))
+
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries are held at the moment."""
+        return len(self._held)
+
+    # --- the loop
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._collect()
+                if time.monotonic() < self._quiet_until and not self._stopping:
+                    continue
+                self._round()
+            except RedisError as exc:
+                self._failed(exc)
+            except OSError as exc:
+                self._failed(exc)
+            except Exception as exc:
+                # A defect of ours: the loop goes on, and the operator hears of it.
+                logger.exception("the timer's listener failed", extra={"dtimer_listener": self.name})
+                self._failed(exc)
+            else:
+                self._recovered()
+            if self._stopping and (not self._owed or self._failures):
+                return
+
+    def _collect(self) -> None:
+        """Sleep until there is something to do, then take all notes from the mailbox."""
+        now = time.monotonic()
+        timeout = self._next_instant() - now
+        try:
+            note = self._mailbox.get(timeout=timeout) if timeout > 0 else self._mailbox.get_nowait()
+            while True:
+                self._note(note)
+                note = self._mailbox.get_nowait()
+        except Empty:
+            return
+
+    def _next_instant(self) -> float:
+        if self._quiet_until:
+            return self._quiet_until
+        instants = [self._claim_at]
+        if self._promised_at is not None:
+            instants.append(self._promised_at)
+        if self._held:
+            instants.append(self._renew_at)
+        return min(instants)
+
+    def _note(self, note: "_Verdict | str") -> None:
+        if isinstance(note, _Verdict):
+            # Only what is held can be owed: a second verdict on a delivery is none.
+            if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
+                self._owed.append(note)
+        elif note == "wake":
+            self._hungry = True
+        elif note == "release all":
+            for delivery in list(self._held):
+                self._note(_Verdict(delivery, "release", reason="its worker shut down"))
+        elif note == "resume":
+            self._claiming = self._hungry = True
+        else:
+            self._claiming = False
+            self._hungry = True  # one more claim, for nothing: it passes the promises on
+            self._has_room.clear()
+            self._stopping = self._stopping or note == "stop"
+
+    def _round(self) -> None:
+        """One round trip: verdicts, renewals and a claim, as far as each is due."""
+        now = time.monotonic()
+        renewals = self._due_renewals(now)
+        owed, verdict_calls = self._owed, self._verdict_calls()
+        room = max(0, self.max_events - len(self._held)) if self._claiming else 0
+        overdue = now >= self._claim_at or (self._promised_at is not None and now >= self._promised_at)
+        claims = overdue or (self._hungry and (room > 0 or not self._claiming))
+        calls = [*verdict_calls, *(call for call, _ in renewals)]
+        queues = tuple(self._queues())
+        if claims and queues:
+            self._claims += 1
+            calls.append(
+                self.store.claim(
+                    queues,
+                    listener=self.id,
+                    holder=self.name,
+                    nonce=f"{self.id}{self._claims:x}",
+                    room=room,
+                    lease_ms=round(self.confirm_timeout * 1000),
+                )
+            )
+        replies = self.store.run_all(calls) if calls else []
+        failures = [reply for reply in replies if isinstance(reply, Exception)]
+        if not failures:
+            self._owed = self._owed[len(owed) :]
+        for (_, deliveries), reply in zip(renewals, replies[len(verdict_calls) :], strict=False):
+            if not isinstance(reply, Exception):
+                self._renewed(deliveries, reply, now)
+        if claims:
+            self._claim_at = time.monotonic() + TAKEOVER
+            self._promised_at = None
+            self._hungry = False
+            if queues and not isinstance(replies[-1], Exception):
+                self._claimed(replies[-1], queues, room, now)
+        self._listen_on(queues)
+        if failures:
+            raise failures[0]
+
+    def _verdict_calls(self) -> list[Call]:
+        groups: dict[tuple[str, str, int, bool, str], list[Delivery]] = defaultdict(list)
+        for verdict in self._owed:
+            groups[verdict.group].append(verdict.delivery)
+        calls = []
+        for (queue, action, backoff_ms, counted, reason), deliveries in groups.items():
+            if action == "confirm":
+                calls.append(self.store.confirm(queue, deliveries))
+            elif action == "park":
+                calls.append(self.store.park(queue, deliveries, reason))
+            else:
+                calls.append(
+                    self.store.release(queue, deliveries, backoff_ms=backoff_ms, counted=counted, reason=reason)
+                )
+        return calls
+
+    def _claimed(self, reply: object, queues: Sequence[str], room: int, now: float) -> None:
+        wait, deliveries, parked = self.store.read_claim(reply, queues)
+        if wait is not None:
+            self._promised_at = time.monotonic() + wait
+        for event_id in parked:
+            logger.warning(
+                "event %s was redelivered too often and is parked", event_id, extra={"dtimer_event": event_id}
+            )
+        if not deliveries:
+            return
+        self._hungry = len(deliveries) >= room
+        if not self._held:
+            self._renew_at = now + self.confirm_timeout / RENEWALS
+        lapse = now + self.confirm_timeout
+        for delivery in deliveries:
+            if delivery.token or self._alive:
+                self._held[delivery] = lapse
+        try:
+            self._deliver(deliveries)
+        except Exception as exc:
+            for delivery in deliveries:
+                self.release(delivery, reason=f"the handler failed: {exc!r}")
+            self._on_error(exc)
+
+    def _due_renewals(self, now: float) -> list[tuple[Call, list[Delivery]]]:
+        if now < self._renew_at or not self._held:
+            return []
+        self._renew_at = now + self.confirm_timeout / RENEWALS
+        if self._alive is None:
+            self._held = {d: lapse for d, lapse in self._held.items() if lapse > now}
+            return []
+        groups: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in list(self._held):
+            if not self._alive(delivery):
+                self._note(_Verdict(delivery, "release", reason="its request vanished"))
+            elif delivery.token:
+                groups[delivery.queue].append(delivery)
+        lease_ms = round(self.confirm_timeout * 1000)
+        return [(self.store.renew(queue, lease_ms, group), group) for queue, group in groups.items()]
+
+    def _renewed(self, deliveries: Sequence[Delivery], reply: Iterable[int], now: float) -> None:
+        for delivery, ours in zip(deliveries, reply, strict=True):
+            if ours:
+                self._held[delivery] = now + self.confirm_timeout
+            elif self._held[delivery] > now:
+                logger.warning(
+                    "the lease of event %s was lost while its task runs", delivery.id, extra={"dtimer_event": delivery.id}
+                )
+                self._held[delivery] = now
+
+    def _listen_on(self, queues: tuple[str, ...]) -> None:
+        """Let the second thread block exactly while there is room, and on the queues of the last claim."""
+        if queues != self._blocked_on:
+            self._blocked_on = queues
+            self._wake_client.connection_pool.disconnect()
+        if self._claiming and len(self._held) < self.max_events:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    def _failed(self, exc: Exception) -> None:
+        if not self._failures:
+            logger.error(
+                "the timer's Redis failed (%s): trying again until it answers", exc, extra={"dtimer_listener": self.name}
+            )
+            self._on_error(exc)
+        pause = min(RETRY_LAST, RETRY_FIRST * 2**self._failures)
+        self._failures += 1
+        self._hungry = True
+        self._quiet_until = time.monotonic() + pause
+
+    def _recovered(self) -> None:
+        if self._failures:
+            logger.info("the timer's Redis answers again", extra={"dtimer_listener": self.name})
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    # --- the second thread
+
+    def _block(self) -> None:
+        while not self._stopped.is_set():
+            self._has_room.wait()
+            queues = self._blocked_on
+            if not queues or self._stopped.is_set():
+                self._stopped.wait(TAKEOVER)
+                continue
+            keys = [self.store.keys.wake(queue) for queue in queues]
+            try:
+                if self._wake_client.blpop(keys, timeout=BLOCK):
+                    self._mailbox.put("wake")
+            except (*UNAVAILABLE, RedisError, AttributeError, ValueError):
+                # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
+                # The loop meets the same Redis once a second, and reports what is wrong with it.
+                if queues == self._blocked_on:
+                    self._stopped.wait(TAKEOVER)

@@ -1,0 +1,261 @@
+"""The operations on stored events, each one script call: times in milliseconds, nothing remembered.
+
+Every operation raises ``TimerUnavailableError`` if Redis does not answer.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import redis
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+
+from celery_dtimer.errors import TimerFullError, TimerUnavailableError
+from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
+from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.scripts import Call, load
+from celery_dtimer.timer.times import ms_to_datetime
+
+#: What redis-py raises when it can't tell whether a command was carried out.
+UNAVAILABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
+#: Events in one call of a script: long enough to be cheap, short enough not to hold Redis up (about 2 ms).
+BATCH = 500
+
+#: A promise that is overdue by more than this many milliseconds has lapsed, and anybody may take it over.
+PROMISE_GRACE_MS = 20
+
+
+class Store:
+    """The stored events of one shard.
+
+    Args:
+        client: The redis-py client that everything is sent with.
+        keys: The shard's key names.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+
+    # --- sending
+
+    def run(self, call: Call) -> Any:
+        """Send one call and return its reply."""
+        script = call.script
+        operands = (len(call.keys), *call.keys, *call.args)
+        try:
+            return self.client.execute_command("EVALSHA", script.sha, *operands)
+        except NoScriptError:
+            # EVAL keeps the script for the next time.
+            return self.client.execute_command("EVAL", script.source, *operands)
+
+    def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Send calls in one round trip; a call that failed has its RedisError for a reply."""
+        if len(calls) == 1:
+            try:
+                return [self.run(calls[0])]
+            except UNAVAILABLE:
+                raise
+            except RedisError as exc:
+                return [exc]
+        with self.client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+            replies = pipe.execute(raise_on_error=False)
+        for i, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[i] = self.run_all([calls[i]])[0]
+            elif isinstance(reply, UNAVAILABLE):
+                raise reply
+        return replies
+
+    # --- posting
+
+    def post(
+        self, events: Sequence[NewEvent], *, conflict: str = "error", max_wait_ms: int = 0
+    ) -> list[int]:
+        """Store events of one queue in one call.
+
+        Returns:
+            One integer an event: the instant at which it is due now; minus that, if it was refused.
+
+        Raises:
+            TimerUnavailableError: Each of them may or may not be stored.
+            TimerFullError: None of them is stored.
+        """
+        queue = events[0].queue
+        keys = self.keys
+        args: list[Any] = [queue, conflict, max_wait_ms, keys.prefix]
+        for event in events:
+            args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload)
+        call = Call(
+            load("post"), (keys.events, keys.due(queue), keys.promise, keys.wake(queue)), tuple(args)
+        )
+        try:
+            reply: list[int] = self.run(call)
+        except OutOfMemoryError as exc:
+            raise TimerFullError(
+                "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
+                "give the timer a Redis of its own with dtimer_url"
+            ) from exc
+        except UNAVAILABLE as exc:
+            ids = [event.id for event in events]
+            named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+            raise TimerUnavailableError(
+                f"the timer's Redis did not answer ({exc}): event {named} may or may not be stored. Posting the "
+                "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
+                event_ids=ids,
+            ) from exc
+        return reply
+
+    # --- delivering (built here, sent by the listener, several in one round trip)
+
+    def claim(
+        self, queues: Sequence[str], *, listener: str, holder: str, nonce: str, room: int, lease_ms: int
+    ) -> Call:
+        """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim."""
+        keys = self.keys
+        names = [keys.events, keys.leased, keys.parked, keys.promise]
+        for queue in queues:
+            names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
+        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, *queues)
+        return Call(load("claim"), tuple(names), args)
+
+    @staticmethod
+    def read_claim(reply: Any, queues: Sequence[str]) -> tuple[float | None, list[Delivery], list[str]]:
+        """Read claim's reply.
+
+        Returns:
+            Seconds until the promised instant, or None without a promise; the deliveries; ids now parked.
+        """
+        wait_us, rows, parked = reply
+        deliveries = [
+            Delivery(
+                id=row[0].decode(),
+                payload=row[6],
+                queue=queues[row[3]],
+                due_ms=row[4],
+                redeliveries=row[5],
+                key=row[1].decode(),
+                token=row[2].decode(),
+            )
+            for row in rows
+        ]
+        return (None if wait_us < 0 else wait_us / 1e6), deliveries, [i.decode() for i in parked]
+
+    def confirm(self, queue: str, deliveries: Iterable[Delivery]) -> Call:
+        """End the leases and events of deliveries of one queue. Reply: 1 or 0 for each."""
+        return Call(load("confirm"), self._queue_keys(queue)[:2] + self._queue_keys(queue)[3:], (queue, *_triples(deliveries)))
+
+    def renew(self, queue: str, lease_ms: int, deliveries: Iterable[Delivery]) -> Call:
+        """Put off the lapse of leases of one queue. Reply: 1 or 0 for each."""
+        pairs = (part for d in deliveries for part in (d.key, d.token))
+        return Call(load("renew"), (self.keys.leased, self.keys.lease(queue)), (lease_ms, *pairs))
+
+    def release(
+        self, queue: str, deliveries: Iterable[Delivery], *, backoff_ms: int = 0, counted: bool, reason: str = ""
+    ) -> Call:
+        """Give leases of one queue back. Reply: 1 given back, 2 parked, 0 stale, for each."""
+        args = (queue, backoff_ms, int(counted), reason, *_triples(deliveries))
+        return Call(load("release"), self._queue_keys(queue), args)
+
+    def park(self, queue: str, deliveries: Iterable[Delivery], reason: str) -> Call:
+        """Keep deliveries of one queue aside. Reply: 1 or 0 for each."""
+        return Call(load("park"), self._queue_keys(queue), (queue, reason, *_triples(deliveries)))
+
+    def _queue_keys(self, queue: str) -> tuple[str, ...]:
+        keys = self.keys
+        own = (keys.due(queue), keys.lease(queue), keys.wake(queue))
+        return (keys.events, keys.leased, keys.parked, keys.promise, *own)
+
+    # --- asking and changing
+
+    def cancel(self, event_id: str) -> Cancellation:
+        """End an event, unless it is in a listener's hands."""
+        keys = self.keys
+        names = (keys.events, keys.leased, keys.parked, keys.promise)
+        reply = self._ask(Call(load("cancel"), names, (keys.prefix, event_id)), event_id)
+        return (Cancellation.UNKNOWN, Cancellation.CANCELLED, Cancellation.DELIVERED)[reply]
+
+    def change(self, event_id: str, clock: Literal["in", "at"], when_ms: int) -> int | None:
+        """Move an event that waits; returns its new instant, or None if it does not wait."""
+        keys = self.keys
+        names = (keys.events, keys.leased, keys.promise)
+        reply: int = self._ask(Call(load("change"), names, (keys.prefix, event_id, clock, when_ms)), event_id)
+        return None if reply < 0 else reply
+
+    def peek(self, event_id: str) -> EventInfo | None:
+        """Say where an event is, or None if it is unknown."""
+        keys = self.keys
+        names = (keys.events, keys.leased, keys.parked)
+        reply = self._ask(Call(load("peek"), names, (keys.prefix, event_id)), event_id)
+        if not reply:
+            return None
+        state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason = reply
+        return EventInfo(
+            id=event_id,
+            state=State(state.decode()),
+            queue=queue.decode(),
+            due_at=ms_to_datetime(due_ms),
+            payload=payload,
+            redeliveries=redeliveries,
+            max_redeliveries=max_redeliveries,
+            holder=holder.decode() or None,
+            until=ms_to_datetime(until_ms),
+            reason=reason.decode() or None,
+        )
+
+    def upcoming(
+        self, *, offset_ms: int | None, duration_ms: int | None, skip: int, limit: int, payloads: bool
+    ) -> list[Upcoming]:
+        """Return a page of the pending events, soonest first."""
+        args = (self.keys.prefix, _or_empty(offset_ms), _or_empty(duration_ms), skip, limit, int(payloads))
+        rows = self._ask(Call(load("upcoming"), (self.keys.events, self.keys.promise), args))
+        return [
+            Upcoming(row[0].decode(), row[1].decode(), ms_to_datetime(row[2]), row[3] if payloads else None)
+            for row in rows
+        ]
+
+    def count(self, *, offset_ms: int | None = None, duration_ms: int | None = None) -> Counts:
+        """Count events; the offset and duration bound the pending ones."""
+        keys = self.keys
+        args = (keys.prefix, _or_empty(offset_ms), _or_empty(duration_ms))
+        return Counts(*self._ask(Call(load("count"), (keys.leased, keys.parked, keys.promise), args)))
+
+    def replay(self, event_id: str, delay_ms: int) -> int:
+        """Make a parked event pending again: its instant, -1 if nothing is parked, -2 if it is pending anew."""
+        keys = self.keys
+        names = (keys.events, keys.parked, keys.promise)
+        reply: int = self._ask(Call(load("replay"), names, (keys.prefix, event_id, delay_ms)), event_id)
+        return reply
+
+    def ask(self, call: Call) -> Any:
+        """Send one call; like run, but a Redis that does not answer is a TimerUnavailableError."""
+        return self._ask(call)
+
+    def _ask(self, call: Call, *event_ids: str) -> Any:
+        with unavailable_named(call.script.name, *event_ids):
+            return self.run(call)
+
+
+@contextmanager
+def unavailable_named(operation: str, *event_ids: str) -> Iterator[None]:
+    """Turn redis-py's connection errors into a TimerUnavailableError that names the operation."""
+    try:
+        yield
+    except UNAVAILABLE as exc:
+        of = f" of {', '.join(event_ids)}" if event_ids else ""
+        raise TimerUnavailableError(
+            f"the timer's Redis did not answer ({exc}): the {operation}{of} may or may not have happened",
+            event_ids=event_ids,
+        ) from exc
+
+
+def _triples(deliveries: Iterable[Delivery]) -> Iterator[str]:
+    for delivery in deliveries:
+        yield from (delivery.key, delivery.token, delivery.id)
+
+
+def _or_empty(number: int | None) -> int | str:
+    return "" if number is None else number
