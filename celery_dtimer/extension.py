@@ -73,5 +73,7 @@ def extension_of(app: Any) -> Extension:
     """
     extension = getattr(app, ATTRIBUTE, None)
     if not isinstance(extension, Extension):
-        raise NotInstalledError(f"the app {app.main or app!r} has no timer: call celery_dtimer.install(app) where it is made")
+        raise NotInstalledError(
+            f"the app {app.main or app!r} has no timer: call celery_dtimer.install(app) where it is made"
+        )
     return extension

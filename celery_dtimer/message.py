@@ -69,7 +69,11 @@ def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
         headers = {
             name: value
             for name, value in headers.items()
-            if not (name in HEADER_DEFAULTS and HEADER_DEFAULTS[name] == value and type(HEADER_DEFAULTS[name]) is type(value))
+            if not (
+                name in HEADER_DEFAULTS
+                and HEADER_DEFAULTS[name] == value
+                and type(HEADER_DEFAULTS[name]) is type(value)
+            )
             and not (name in ID_HEADERS and value == event_id)
         }
     properties = {

@@ -55,7 +55,11 @@ class Settings:
         for name in [*given, *_configured(app)]:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(PREFIX + n for n in names)}"
+                hint = (
+                    f"did you mean {PREFIX}{near[0]}?"
+                    if near
+                    else f"there are {', '.join(PREFIX + n for n in names)}"
+                )
                 raise SettingsError(f"unknown setting {PREFIX}{name}: {hint}", setting=PREFIX + name)
         # app.conf.get() also finds CELERY_DTIMER_* where the app has a namespace for its settings.
         values = {name: given.get(name, app.conf.get(PREFIX + name)) for name in names}

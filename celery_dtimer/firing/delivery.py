@@ -114,7 +114,11 @@ class Firing:
 
     def info(self) -> dict[str, Any]:
         """Return the listener's numbers."""
-        return {"max_events": self._max_events, "in_flight": self._listener.in_flight, "queues": list(self._queues())}
+        return {
+            "max_events": self._max_events,
+            "in_flight": self._listener.in_flight,
+            "queues": list(self._queues()),
+        }
 
     # --- called by the listener, in its thread
 
@@ -166,7 +170,9 @@ class Firing:
             self._fire(delivery)
         except Exception as exc:
             logger.exception("dtimer: task %s could not be fired", delivery.id)
-            self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+            self._listener.release(
+                delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}"
+            )
 
     def _fire(self, delivery: Delivery) -> None:
         try:
@@ -182,7 +188,9 @@ class Firing:
         if name is not None and name not in self._consumer.strategies:
             # Another worker may know it: during a deploy some are older than others.
             logger.warning("dtimer: task %s is released, since %r is not registered here", delivery.id, name)
-            self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"no worker knows the task {name!r}")
+            self._listener.release(
+                delivery, backoff_ms=_backoff_ms(delivery), reason=f"no worker knows the task {name!r}"
+            )
             return
         self._messages[delivery] = weakref.ref(event, lambda _: self._vanished(delivery))
         self._handler(event)
@@ -221,7 +229,9 @@ class Firing:
         """Release the event, or park it."""
         self._messages.pop(delivery_tag, None)
         if requeue:
-            self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
+            self._listener.release(
+                delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued"
+            )
         else:
             self._listener.park(delivery_tag, "its task was rejected")
 

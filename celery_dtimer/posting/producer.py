@@ -111,7 +111,9 @@ class TimerProducer:
             payload = message.encode(stored, event_id, queue)
         except (EncodeError, TypeError, ValueError) as exc:
             raise PayloadError(
-                f"a header of {headers.get('task')} can't be stored as JSON: {exc}", argument="headers", value=list(headers)
+                f"a header of {headers.get('task')} can't be stored as JSON: {exc}",
+                argument="headers",
+                value=list(headers),
             ) from exc
         self._post(event_id, queue, payload)
 
@@ -160,7 +162,9 @@ class TimerProducer:
             due_ms = attempt()
         else:
             steps = {name: self._policy[name] for name in RETRY_OPTIONS if name in self._policy}
-            due_ms = retry_over_time(attempt, (TimerUnavailableError,), errback=_with_interval(repeat), **steps)
+            due_ms = retry_over_time(
+                attempt, (TimerUnavailableError,), errback=_with_interval(repeat), **steps
+            )
         if due_ms < 0:
             raise EventExistsError(
                 f"task {event_id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that means "
@@ -208,6 +212,10 @@ class SentEvents:
         del producer
         try:
             with self._app.amqp.producer_pool.acquire(block=True) as broker:
-                self._app.events.Dispatcher(enabled=False).publish(kind, {**fields, "eta": self._eta}, broker, **options)
+                self._app.events.Dispatcher(enabled=False).publish(
+                    kind, {**fields, "eta": self._eta}, broker, **options
+                )
         except Exception as exc:  # noqa: BLE001 - any broker's any error
-            logger.warning("task %s is stored, but its task-sent event was not sent: %r", fields.get("uuid"), exc)
+            logger.warning(
+                "task %s is stored, but its task-sent event was not sent: %r", fields.get("uuid"), exc
+            )

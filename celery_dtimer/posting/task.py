@@ -89,11 +89,15 @@ def post(
     extension_of(task.app)
     if (delay is None) == (eta is None):
         raise InvalidDelayError(
-            f"give a delay or an eta, and not both: delay={delay!r}, eta={eta!r}", argument="delay", value=delay
+            f"give a delay or an eta, and not both: delay={delay!r}, eta={eta!r}",
+            argument="delay",
+            value=delay,
         )
     for name in ("countdown", "producer", "connection"):
         if options.get(name) is not None:
-            raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
+            raise InvalidEventError(
+                f"post() takes delay or eta, and no {name}", argument=name, value=options[name]
+            )
     timer = dict(getattr(task, "dtimer_options", {}))
     timer.update((name, options.pop(name)) for name in TIMER_OPTIONS if name in options)
     check_timer_options(timer)
@@ -117,11 +121,15 @@ def check_timer_options(options: Mapping[str, Any]) -> None:
     on_conflict = options.get("on_conflict", "error")
     if on_conflict not in ON_CONFLICT:
         raise InvalidEventError(
-            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}", argument="on_conflict", value=on_conflict
+            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}",
+            argument="on_conflict",
+            value=on_conflict,
         )
     if options.get("max_wait") is not None and on_conflict != "postpone":
         raise InvalidEventError(
-            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}", argument="max_wait", value=options["max_wait"]
+            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
+            argument="max_wait",
+            value=options["max_wait"],
         )
 
 
@@ -144,7 +152,13 @@ def dtimer_task(*args: Any, **options: Any) -> Any:
     """
     timer = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
     check_timer_options(timer)
-    settings = {"base": DTimerTask, "acks_late": True, "reject_on_worker_lost": True, "dtimer_options": timer, **options}
+    settings = {
+        "base": DTimerTask,
+        "acks_late": True,
+        "reject_on_worker_lost": True,
+        "dtimer_options": timer,
+        **options,
+    }
 
     def make(function: Callable[..., Any]) -> Any:
         return shared_task(**settings)(function)

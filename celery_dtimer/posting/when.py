@@ -23,5 +23,7 @@ def eta_of(app: Any, eta: Any) -> int:
         raise
     except (AttributeError, TypeError, ValueError, OverflowError) as exc:
         raise InvalidDelayError(
-            f"eta is a datetime or ISO 8601 text, not {eta!r} ({type(eta).__name__})", argument="eta", value=eta
+            f"eta is a datetime or ISO 8601 text, not {eta!r} ({type(eta).__name__})",
+            argument="eta",
+            value=eta,
         ) from exc

@@ -96,10 +96,14 @@ class DTimer:
         name: str | None = None,
     ) -> None:
         if max_events < 1:
-            raise InvalidEventError(f"max_events is 1 or more, not {max_events!r}", argument="max_events", value=max_events)
+            raise InvalidEventError(
+                f"max_events is 1 or more, not {max_events!r}", argument="max_events", value=max_events
+            )
         if not 0.1 <= confirm_timeout < float("inf"):
             raise InvalidEventError(
-                f"confirm_timeout is 0.1 s or more, not {confirm_timeout!r}", argument="confirm_timeout", value=confirm_timeout
+                f"confirm_timeout is 0.1 s or more, not {confirm_timeout!r}",
+                argument="confirm_timeout",
+                value=confirm_timeout,
             )
         self._own_client = isinstance(url_or_client, str)
         client = connect(url_or_client) if isinstance(url_or_client, str) else url_or_client
@@ -244,7 +248,9 @@ class DTimer:
             TimerUnavailableError: Redis did not answer; the event may or may not be stored.
         """
         event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries))
-        due_ms = self.store.post([event], conflict=_conflict(on_conflict), max_wait_ms=_max_wait(max_wait, on_conflict))[0]
+        due_ms = self.store.post(
+            [event], conflict=_conflict(on_conflict), max_wait_ms=_max_wait(max_wait, on_conflict)
+        )[0]
         if due_ms < 0:
             raise EventExistsError(
                 f"event {event.id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that "
@@ -332,7 +338,9 @@ class DTimer:
     def release(self, delivery: Delivery, delay: Delay = 0) -> bool:
         """Give a delivered event back, to be delivered again after ``delay``. False if the lease is gone."""
         backoff_ms = delay_to_ms(delay)
-        call = self.store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
+        call = self.store.release(
+            delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released"
+        )
         return self._settle(delivery, call)
 
     def renew(self, delivery: Delivery) -> bool:
@@ -387,7 +395,9 @@ class DTimer:
         """
         if not 1 <= limit <= 10_000 or skip < 0:
             raise InvalidEventError(
-                f"limit is 1 to 10,000 and skip 0 or more, not {limit!r} and {skip!r}", argument="limit", value=limit
+                f"limit is 1 to 10,000 and skip 0 or more, not {limit!r} and {skip!r}",
+                argument="limit",
+                value=limit,
             )
         return self.store.upcoming(
             offset_ms=_span(offset), duration_ms=_span(duration), skip=skip, limit=limit, payloads=payloads
@@ -409,7 +419,9 @@ def _span(delay: Delay | None) -> int | None:
 def _conflict(on_conflict: str) -> str:
     if on_conflict not in ON_CONFLICT:
         raise InvalidEventError(
-            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}", argument="on_conflict", value=on_conflict
+            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}",
+            argument="on_conflict",
+            value=on_conflict,
         )
     return on_conflict
 
@@ -419,6 +431,8 @@ def _max_wait(max_wait: Delay | None, on_conflict: str) -> int:
         return 0
     if on_conflict != "postpone":
         raise InvalidEventError(
-            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}", argument="max_wait", value=max_wait
+            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
+            argument="max_wait",
+            value=max_wait,
         )
     return delay_to_ms(max_wait)

@@ -154,7 +154,9 @@ class Listener:
         """End the event. Sent with the next round trip, again and again until Redis has answered."""
         self._mailbox.put(_Verdict(delivery, "confirm"))
 
-    def release(self, delivery: Delivery, *, backoff_ms: int = 0, counted: bool = True, reason: str = "released") -> None:
+    def release(
+        self, delivery: Delivery, *, backoff_ms: int = 0, counted: bool = True, reason: str = "released"
+    ) -> None:
         """Give the event back; ``counted`` unless its task had not started."""
         self._mailbox.put(_Verdict(delivery, "release", backoff_ms, counted, reason))
 
@@ -218,7 +220,11 @@ class Listener:
     def _note(self, note: "_Verdict | str") -> None:
         if isinstance(note, _Verdict):
             # Only what is held can be owed: a second verdict on a delivery is none.
-            if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
+            if (
+                self._held.pop(note.delivery, None) is not None
+                and note.action != "forget"
+                and note.delivery.token
+            ):
                 self._owed.append(note)
         elif note == "wake":
             self._hungry = True
@@ -284,7 +290,9 @@ class Listener:
                 calls.append(self.store.park(queue, deliveries, reason))
             else:
                 calls.append(
-                    self.store.release(queue, deliveries, backoff_ms=backoff_ms, counted=counted, reason=reason)
+                    self.store.release(
+                        queue, deliveries, backoff_ms=backoff_ms, counted=counted, reason=reason
+                    )
                 )
         return calls
 
@@ -334,7 +342,9 @@ class Listener:
                 self._held[delivery] = now + self.confirm_timeout
             elif self._held[delivery] > now:
                 logger.warning(
-                    "the lease of event %s was lost while its task runs", delivery.id, extra={"dtimer_event": delivery.id}
+                    "the lease of event %s was lost while its task runs",
+                    delivery.id,
+                    extra={"dtimer_event": delivery.id},
                 )
                 self._held[delivery] = now
 
@@ -351,7 +361,9 @@ class Listener:
     def _failed(self, exc: Exception) -> None:
         if not self._failures:
             logger.error(
-                "the timer's Redis failed (%s): trying again until it answers", exc, extra={"dtimer_listener": self.name}
+                "the timer's Redis failed (%s): trying again until it answers",
+                exc,
+                extra={"dtimer_listener": self.name},
             )
             self._on_error(exc)
         pause = min(RETRY_LAST, RETRY_FIRST * 2**self._failures)

@@ -72,9 +72,7 @@ class Store:
 
     # --- posting
 
-    def post(
-        self, events: Sequence[NewEvent], *, conflict: str = "error", max_wait_ms: int = 0
-    ) -> list[int]:
+    def post(self, events: Sequence[NewEvent], *, conflict: str = "error", max_wait_ms: int = 0) -> list[int]:
         """Store events of one queue in one call.
 
         Returns:
@@ -89,9 +87,7 @@ class Store:
         args: list[Any] = [queue, conflict, max_wait_ms, keys.prefix]
         for event in events:
             args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload)
-        call = Call(
-            load("post"), (keys.events, keys.due(queue), keys.promise, keys.wake(queue)), tuple(args)
-        )
+        call = Call(load("post"), (keys.events, keys.due(queue), keys.promise, keys.wake(queue)), tuple(args))
         try:
             reply: list[int] = self.run(call)
         except OutOfMemoryError as exc:
@@ -146,7 +142,11 @@ class Store:
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery]) -> Call:
         """End the leases and events of deliveries of one queue. Reply: 1 or 0 for each."""
-        return Call(load("confirm"), self._queue_keys(queue)[:2] + self._queue_keys(queue)[3:], (queue, *_triples(deliveries)))
+        return Call(
+            load("confirm"),
+            self._queue_keys(queue)[:2] + self._queue_keys(queue)[3:],
+            (queue, *_triples(deliveries)),
+        )
 
     def renew(self, queue: str, lease_ms: int, deliveries: Iterable[Delivery]) -> Call:
         """Put off the lapse of leases of one queue. Reply: 1 or 0 for each."""
@@ -154,7 +154,13 @@ class Store:
         return Call(load("renew"), (self.keys.leased, self.keys.lease(queue)), (lease_ms, *pairs))
 
     def release(
-        self, queue: str, deliveries: Iterable[Delivery], *, backoff_ms: int = 0, counted: bool, reason: str = ""
+        self,
+        queue: str,
+        deliveries: Iterable[Delivery],
+        *,
+        backoff_ms: int = 0,
+        counted: bool,
+        reason: str = "",
     ) -> Call:
         """Give leases of one queue back. Reply: 1 given back, 2 parked, 0 stale, for each."""
         args = (queue, backoff_ms, int(counted), reason, *_triples(deliveries))

@@ -34,7 +34,9 @@ def delay_to_ms(delay: object) -> int:
             value=delay,
         )
     if not math.isfinite(seconds):
-        raise InvalidDelayError(f"delay is a finite number of seconds, not {delay!r}", argument="delay", value=delay)
+        raise InvalidDelayError(
+            f"delay is a finite number of seconds, not {delay!r}", argument="delay", value=delay
+        )
     if (time.time() + seconds) * 1000 > LAST_MS:
         raise InvalidDelayError(
             f"delay {delay!r} leads beyond the year 9999, the last that a datetime reaches",
