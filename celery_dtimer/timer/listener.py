@@ -220,11 +220,7 @@ class Listener:
     def _note(self, note: "_Verdict | str") -> None:
         if isinstance(note, _Verdict):
             # Only what is held can be owed: a second verdict on a delivery is none.
-            if (
-                self._held.pop(note.delivery, None) is not None
-                and note.action != "forget"
-                and note.delivery.token
-            ):
+            if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
                 self._owed.append(note)
         elif note == "wake":
             self._hungry = True
@@ -290,9 +286,7 @@ class Listener:
                 calls.append(self.store.park(queue, deliveries, reason))
             else:
                 calls.append(
-                    self.store.release(
-                        queue, deliveries, backoff_ms=backoff_ms, counted=counted, reason=reason
-                    )
+                    self.store.release(queue, deliveries, backoff_ms=backoff_ms, counted=counted, reason=reason)
                 )
         return calls
 
@@ -315,7 +309,7 @@ class Listener:
                 self._held[delivery] = lapse
         try:
             self._deliver(deliveries)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it raises is the error handler's
             for delivery in deliveries:
                 self.release(delivery, reason=f"the handler failed: {exc!r}")
             self._on_error(exc)

@@ -107,9 +107,7 @@ class Store:
 
     # --- delivering (built here, sent by the listener, several in one round trip)
 
-    def claim(
-        self, queues: Sequence[str], *, listener: str, holder: str, nonce: str, room: int, lease_ms: int
-    ) -> Call:
+    def claim(self, queues: Sequence[str], *, listener: str, holder: str, nonce: str, room: int, lease_ms: int) -> Call:
         """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim."""
         keys = self.keys
         names = [keys.events, keys.leased, keys.parked, keys.promise]
