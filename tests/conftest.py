@@ -8,6 +8,8 @@ import pytest
 import redis
 from rig.servers import RedisServer
 
+pytest_plugins = ["rig.plugin"]
+
 watched_server = pytest.StashKey[RedisServer]()
 
 
