@@ -19,6 +19,7 @@ from pytest_celery import (
     CeleryTestBackend,
     CeleryTestBroker,
     CeleryTestWorker,
+    CeleryWorkerContainer,
 )
 from pytest_celery.vendors.worker import tasks as pytest_celery_tasks
 
@@ -28,7 +29,7 @@ from rig.containers import ProcessDocker
 from rig.docker_tools import adapt
 from rig.projects import WorkerApp, loaded_project
 from rig.servers import RedisServer
-from rig.workers import WorkerNode, WorkerStarter
+from rig.workers import QUICK_START, WorkerNode, WorkerStarter
 
 LOG_TAIL = 20_000  # characters of each node's log in the report of a failed test
 BROKER_DATABASE, RESULT_DATABASE = 1, 2  # apart from the timer's, so that its keys are alone in database 0
@@ -79,6 +80,11 @@ def celery_backend(request: pytest.FixtureRequest) -> Iterator[CeleryTestBackend
 @pytest.fixture
 def default_worker_cls() -> type[CeleryTestWorker]:
     return WorkerNode
+
+
+@pytest.fixture
+def default_worker_command(default_worker_container_cls: type[CeleryWorkerContainer]) -> list[str]:
+    return default_worker_container_cls.command(*QUICK_START)
 
 
 @pytest.fixture
@@ -152,7 +158,7 @@ def result_backend_url(redis_server: RedisServer, redis_url: str) -> str:
 
 
 @pytest.fixture
-def worker_app(
+def worker_app(  # noqa: PLR0917
     request: pytest.FixtureRequest,
     docker_client: ProcessDocker,
     app_file: Path,

@@ -7,6 +7,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
+from rig.waiting import wait_until
+
 GRACE = 10.0  # seconds; longer than a server or an idle worker ever needs to end
 
 
@@ -61,6 +65,20 @@ class NodeProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
+    def pause(self) -> None:
+        """SIGSTOP to all, and wait until they stand still: a signal does not act at once."""
+        self.signal_all(signal.SIGSTOP)
+        main = psutil.Process(self.pid)
+        still = {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+        wait_until(
+            lambda: all(process.status() in still for process in [main, *main.children(recursive=True)]),
+            f"process {self.pid} and its children to stand still",
+        )
+
+    def resume(self) -> None:
+        """SIGCONT to all."""
+        self.signal_all(signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL to all, and wait until the main process is reaped."""
         self.signal_all(signal.SIGKILL)
@@ -70,7 +88,7 @@ class NodeProcess:
         """Ask the main process to end, and kill all that has not ended after ``grace`` seconds."""
         if not self.running:
             return
-        self.signal_all(signal.SIGCONT)  # a frozen process would not hear the request
+        self.resume()  # a frozen process would not hear the request
         self.signal_main(signal.SIGTERM)
         try:
             self.wait(grace)

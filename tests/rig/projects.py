@@ -48,6 +48,8 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
     spec = importlib.util.spec_from_file_location(PROJECT_MODULE, target)
     module = importlib.util.module_from_spec(spec)
     current = _state._tls.current_app
+    # Tasks are shared with every app that is made later, even those made by ``app.task``.
+    shared_before = set(_state._on_app_finalizers)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -58,4 +60,5 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
             yield WorkerApp(volume, PROJECT_MODULE, environment, app, module)
         finally:
             app.close()
+            _state._on_app_finalizers.intersection_update(shared_before)
             _state._tls.current_app = current

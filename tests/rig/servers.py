@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,11 +126,11 @@ class RedisServer:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing is answered, as when a host hangs."""
-        self._started.signal_all(signal.SIGSTOP)
+        self._started.pause()
 
     def resume(self) -> None:
         """SIGCONT after a ``pause``."""
-        self._started.signal_all(signal.SIGCONT)
+        self._started.resume()
 
     def restart(self) -> None:
         """Stop, if it still runs, and start again at the same address; empty, unless options keep data."""
