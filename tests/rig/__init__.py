@@ -1,0 +1,1 @@
+"""What the tests stand on: real servers and workers, each a process that a test may kill or freeze."""

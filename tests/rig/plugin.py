@@ -1,0 +1,202 @@
+"""pytest-celery on local processes: its fixtures, as far as they differ, and those for more workers.
+
+A test that asks for ``celery_setup`` gets pytest-celery's broker, backend and worker. A test that asks for
+``worker_app`` and ``start_worker`` gets a project of its own on the shared server, which is quicker, or on
+another transport. With both, ``start_worker`` starts further workers of ``celery_setup``'s app.
+"""
+
+import json
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import kombu.pools
+import pytest
+from pytest_celery import (
+    CELERY_REDIS_BACKEND,
+    CELERY_REDIS_BROKER,
+    CeleryTestBackend,
+    CeleryTestBroker,
+    CeleryTestWorker,
+    CeleryWorkerContainer,
+)
+from pytest_celery.vendors.worker import tasks as pytest_celery_tasks
+
+from rig import node_utils
+from rig.brokers import BrokerPlace, filesystem_broker, memory_broker
+from rig.containers import ProcessDocker
+from rig.docker_tools import adapt
+from rig.projects import WorkerApp, loaded_project
+from rig.servers import RedisServer
+from rig.workers import QUICK_START, WorkerNode, WorkerStarter
+
+LOG_TAIL = 20_000  # characters of each node's log in the report of a failed test
+BROKER_DATABASE, RESULT_DATABASE = 1, 2  # apart from the timer's, so that its keys are alone in database 0
+SETUP_APP_MODULE = "app"  # pytest-celery's name for it
+
+running_docker = pytest.StashKey[ProcessDocker]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the nodes wrote when a test fails; they live until its teardown."""
+    report = yield
+    docker = item.config.stash.get(running_docker, None)
+    if report.failed and docker is not None:
+        for node in docker.containers.list():
+            title = f"log of {' '.join(node.command) or node.image} ({node.name}, {node.status})"
+            report.sections.append((title, node.logs().decode(errors="replace")[-LOG_TAIL:]))
+    return report
+
+
+# Overrides of pytest-celery's and pytest_docker_tools' fixtures
+
+
+@pytest.fixture(scope="session")
+def docker_client(request: pytest.FixtureRequest) -> Iterator[ProcessDocker]:
+    client = ProcessDocker()
+    request.config.stash[running_docker] = client
+    with pytest.MonkeyPatch.context() as patch:
+        adapt(patch)
+        yield client
+    client.close()
+
+
+@pytest.fixture(params=[CELERY_REDIS_BROKER])  # RabbitMQ joins when there is a recipe for it
+def celery_broker(request: pytest.FixtureRequest) -> Iterator[CeleryTestBroker]:
+    broker = request.getfixturevalue(request.param)
+    yield broker
+    broker.teardown()
+
+
+@pytest.fixture(params=[CELERY_REDIS_BACKEND])
+def celery_backend(request: pytest.FixtureRequest) -> Iterator[CeleryTestBackend]:
+    backend = request.getfixturevalue(request.param)
+    yield backend
+    backend.teardown()
+
+
+@pytest.fixture
+def default_worker_cls() -> type[CeleryTestWorker]:
+    return WorkerNode
+
+
+@pytest.fixture
+def default_worker_command(default_worker_container_cls: type[CeleryWorkerContainer]) -> list[str]:
+    return default_worker_container_cls.command(*QUICK_START)
+
+
+@pytest.fixture
+def default_worker_env(default_worker_env: dict[str, str], timer_url: str) -> dict[str, str]:
+    return {**default_worker_env, "DTIMER_URL": timer_url}
+
+
+@pytest.fixture
+def default_worker_utils_module() -> ModuleType:
+    return node_utils
+
+
+@pytest.fixture(autouse=True)
+def fresh_pools() -> Iterator[None]:
+    """kombu keeps connections by URL as long as the process lives, those to dead servers too."""
+    yield
+    kombu.pools.reset()
+
+
+# A project of the test's own
+
+
+@pytest.fixture
+def app_file() -> Path:
+    """The module that workers run: a test module overrides this with one of its own.
+
+    It makes ``app`` from the environment variables BROKER_URL, BROKER_TRANSPORT_OPTIONS (JSON),
+    RESULT_BACKEND and DTIMER_URL.
+    """
+    return Path(__file__).parents[1] / "worker" / "apps" / "plain.py"
+
+
+@pytest.fixture
+def broker_transport() -> str:
+    """``redis``, ``redis node``, ``filesystem`` or ``memory``: to be overridden or parametrised by a test."""
+    return "redis"
+
+
+@pytest.fixture
+def broker_place(
+    request: pytest.FixtureRequest,
+    broker_transport: str,
+    redis_server: RedisServer,
+    redis_url: str,
+    tmp_path: Path,
+) -> BrokerPlace:
+    """Where that broker is. ``redis node`` is pytest-celery's node, which a test may kill or restart."""
+    match broker_transport:
+        case "redis":
+            return BrokerPlace(redis_server.url_of(BROKER_DATABASE))
+        case "redis node":
+            return BrokerPlace(request.getfixturevalue(CELERY_REDIS_BROKER).config()["url"])
+        case "filesystem":
+            return filesystem_broker(tmp_path / "broker")
+        case "memory":
+            return memory_broker()
+        case _:
+            raise ValueError(f"no broker transport {broker_transport!r}")
+
+
+@pytest.fixture
+def timer_url(redis_url: str) -> str:
+    """DTIMER_URL: overridden by tests that break the timer's Redis and so start one of their own."""
+    return redis_url
+
+
+@pytest.fixture
+def result_backend_url(redis_server: RedisServer, redis_url: str) -> str:
+    """RESULT_BACKEND."""
+    return redis_server.url_of(RESULT_DATABASE)
+
+
+@pytest.fixture
+def worker_app(  # noqa: PLR0917
+    request: pytest.FixtureRequest,
+    docker_client: ProcessDocker,
+    app_file: Path,
+    broker_place: BrokerPlace,
+    result_backend_url: str,
+    timer_url: str,
+) -> Iterator[WorkerApp]:
+    """The app under test: ``celery_setup``'s if the test uses that, else the project in ``app_file``."""
+    if "celery_setup" in request.fixturenames:
+        yield _app_of_setup(request)
+        return
+    environment = {
+        "BROKER_URL": broker_place.url,
+        "BROKER_TRANSPORT_OPTIONS": json.dumps(broker_place.transport_options),
+        "RESULT_BACKEND": result_backend_url,
+        "DTIMER_URL": timer_url,
+    }
+    volume = docker_client.volumes.create(f"project-{uuid.uuid4()}")
+    try:
+        with loaded_project(volume, app_file, environment) as project:
+            yield project
+    finally:
+        volume.remove()
+
+
+@pytest.fixture
+def start_worker(docker_client: ProcessDocker, worker_app: WorkerApp) -> Iterator[WorkerStarter]:
+    """Starts workers of ``worker_app``; see `WorkerStarter`. All of them end with the test."""
+    starter = WorkerStarter(docker_client, worker_app)
+    yield starter
+    starter.close()
+
+
+def _app_of_setup(request: pytest.FixtureRequest) -> WorkerApp:
+    return WorkerApp(
+        volume=request.getfixturevalue("default_worker_volume"),
+        name=SETUP_APP_MODULE,
+        environment=request.getfixturevalue("default_worker_env"),
+        app=request.getfixturevalue("celery_setup").app,
+        module=pytest_celery_tasks,
+    )

