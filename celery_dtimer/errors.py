@@ -81,9 +81,7 @@ class PostManyError(DTimerError):
         unknown: Ids of the events that may or may not be stored; posting them again is safe.
     """
 
-    def __init__(
-        self, message: str, *, stored: Sequence[str], refused: Sequence[str], unknown: Sequence[str]
-    ) -> None:
+    def __init__(self, message: str, *, stored: Sequence[str], refused: Sequence[str], unknown: Sequence[str]) -> None:
         super().__init__(message)
         self.stored = tuple(stored)
         self.refused = tuple(refused)

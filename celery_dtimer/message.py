@@ -8,7 +8,7 @@ takes a message with one argument from about 1,100 bytes to 300.
 from dataclasses import dataclass, field
 from typing import Any
 
-from kombu.utils import json
+from kombu.utils.json import dumps, loads
 
 VERSION = b"1"
 
@@ -90,7 +90,7 @@ def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
         line["x"] = message.exchange
     if message.routing_key != queue:
         line["r"] = message.routing_key
-    return VERSION + json.dumps(line, separators=(",", ":")).encode() + b"\n" + message.body
+    return VERSION + str(dumps(line, separators=(",", ":"))).encode() + b"\n" + message.body
 
 
 def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
@@ -103,7 +103,7 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
         raise UnknownFormatError(f"the stored message has the unknown version {payload[:1]!r}")
     head, found, body = payload[1:].partition(b"\n")
     try:
-        line = json.loads(head)
+        line = loads(head)
         headers, properties = line["h"], line["p"]
         if not found or not isinstance(headers, dict) or not isinstance(properties, dict):
             raise TypeError("no headers")

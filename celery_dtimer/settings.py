@@ -9,14 +9,11 @@ from typing import Any, Self
 
 from celery_dtimer.errors import InvalidEventError, SettingsError
 from celery_dtimer.timer.connect import SCHEMES, connect, without_password
-from celery_dtimer.timer.dtimer import MAX_PAYLOAD, MAX_REDELIVERIES
+from celery_dtimer.timer.dtimer import MAX_PAYLOAD, MAX_REDELIVERIES, MIN_CONFIRM_TIMEOUT
 from celery_dtimer.timer.events import check_max_redeliveries
 from celery_dtimer.timer.keys import Keys
 
 PREFIX = "dtimer_"
-
-#: Shortest lease, in seconds: below that, renewing would take more round trips than running.
-MIN_CONFIRM_TIMEOUT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +53,7 @@ class Settings:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = (
-                    f"did you mean {PREFIX}{near[0]}?"
-                    if near
-                    else f"there are {', '.join(PREFIX + n for n in names)}"
+                    f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(PREFIX + n for n in names)}"
                 )
                 raise SettingsError(f"unknown setting {PREFIX}{name}: {hint}", setting=PREFIX + name)
         # app.conf.get() also finds CELERY_DTIMER_* where the app has a namespace for its settings.
@@ -108,7 +103,8 @@ def _url(setting: str, value: Any) -> str:
 
 
 def _namespace(setting: str, value: Any) -> str:
-    del setting
+    if not isinstance(value, str):
+        raise _wrong(setting, "a name", value)
     return Keys(value).namespace
 
 

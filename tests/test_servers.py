@@ -1,8 +1,12 @@
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import redis
+from rig.processes import gone
 from rig.servers import OVERRIDE, RedisServer, ServerNotFoundError, ServerStartError, server_binary
 from rig.waiting import wait_until
 
@@ -63,8 +67,23 @@ def test_a_paused_server_can_be_closed(start_redis):
     pid = server.pid
     server.pause()
     server.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIG_DFL)
+    assert gone(pid)
+
+
+def test_servers_of_a_killed_test_run_are_ended_all_the_same(tmp_path):
+    program = (
+        "import os; from rig.servers import RedisServer; "
+        "print(RedisServer().start().pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert run.returncode == -signal.SIGKILL
+    wait_until(lambda: gone(int(run.stdout)), "the orphaned server to be ended")
 
 
 def test_a_refused_option_is_an_error_that_shows_the_log():

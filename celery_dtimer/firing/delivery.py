@@ -12,7 +12,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Any
 
-from kombu import Message
+from kombu.message import Message
 
 from celery_dtimer import message
 from celery_dtimer.extension import DeliveryInfo, Extension
@@ -35,7 +35,7 @@ BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
 FAREWELL = 5.0
 
 
-class EventMessage(Message):  # type: ignore[misc] # kombu ships no types
+class EventMessage(Message):
     """A delivery as a kombu message. Unlike kombu's own, it can be referred to weakly."""
 
 
@@ -170,15 +170,13 @@ class Firing:
             self._fire(delivery)
         except Exception as exc:
             logger.exception("dtimer: task %s could not be fired", delivery.id)
-            self._listener.release(
-                delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}"
-            )
+            self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
 
     def _fire(self, delivery: Delivery) -> None:
         try:
             stored = message.decode(delivery.payload, delivery.id, delivery.queue)
             event = self._message(delivery, stored)
-            event.decode()
+            event.decode()  # type: ignore[no-untyped-call] # kombu has types for a part only
         except Exception as exc:
             # Left to itself, the consumer would ack what it can't decode: gone.
             logger.exception("dtimer: task %s can't be decoded, and is parked", delivery.id)
@@ -201,7 +199,7 @@ class Firing:
             lateness=max(0.0, time.time() - delivery.due_ms / 1000),
             redeliveries=delivery.redeliveries,
         )
-        return EventMessage(
+        return EventMessage(  # type: ignore[no-untyped-call] # the same
             body=stored.body,
             delivery_tag=delivery,
             content_type=stored.content_type,
@@ -229,9 +227,7 @@ class Firing:
         """Release the event, or park it."""
         self._messages.pop(delivery_tag, None)
         if requeue:
-            self._listener.release(
-                delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued"
-            )
+            self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
         else:
             self._listener.park(delivery_tag, "its task was rejected")
 

@@ -121,12 +121,7 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
 def _retry_of_fired(app: Any, countdown: Any, eta: Any, task_id: str | None) -> Posting | None:
     """A task that the timer fired and that retries goes back to the timer, whatever the broker could do."""
     task = get_current_worker_task()
-    if (
-        task is None
-        or task_id is None
-        or task.request.id != task_id
-        or getattr(task.request, DELIVERY_HEADER) is None
-    ):
+    if task is None or task_id is None or task.request.id != task_id or getattr(task.request, DELIVERY_HEADER) is None:
         return None
     if eta is not None:
         return Posting("at", eta_of(app, eta), on_conflict="replace")
@@ -151,11 +146,10 @@ def _post(
 
     retry = options.pop("retry", None)
     policy = {**app.conf.task_publish_retry_policy, **(options.pop("retry_policy", None) or {})}
-    if not (app.conf.task_publish_retry if retry is None else retry):
-        policy = None
+    retries = app.conf.task_publish_retry if retry is None else retry
     if app.conf.task_send_sent_event:
         options["event_dispatcher"] = SentEvents(app, _eta(posting))
-    producer = TimerProducer(extension, posting, policy)
+    producer = TimerProducer(extension, posting, policy if retries else None)
     try:
         return send_to_broker(
             name, args, kwargs, producer=producer, **{**options, "retry": False, "result_cls": result}

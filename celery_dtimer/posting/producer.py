@@ -128,8 +128,8 @@ class TimerProducer:
             if getattr(queue.exchange, "name", None) == exchange and queue.routing_key == routing_key:
                 return str(name)
         raise InvalidEventError(
-            f"no queue of task_queues is bound to the exchange {exchange!r} with the routing key {routing_key!r}, so the "
-            "timer can't tell which workers may run the task: give queue=",
+            f"no queue of task_queues is bound to the exchange {exchange!r} with the routing key {routing_key!r}, so "
+            "the timer can't tell which workers may run the task: give queue=",
             argument="exchange",
             value=exchange,
         )
@@ -162,13 +162,11 @@ class TimerProducer:
             due_ms = attempt()
         else:
             steps = {name: self._policy[name] for name in RETRY_OPTIONS if name in self._policy}
-            due_ms = retry_over_time(
-                attempt, (TimerUnavailableError,), errback=_with_interval(repeat), **steps
-            )
+            due_ms = retry_over_time(attempt, (TimerUnavailableError,), errback=_with_interval(repeat), **steps)
         if due_ms < 0:
             raise EventExistsError(
-                f"task {event_id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that means "
-                "with on_conflict='keep', 'replace' or 'postpone'",
+                f"task {event_id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that "
+                "means with on_conflict='keep', 'replace' or 'postpone'",
                 event_id=event_id,
                 due_ms=-due_ms,
             )
@@ -216,6 +214,4 @@ class SentEvents:
                     kind, {**fields, "eta": self._eta}, broker, **options
                 )
         except Exception as exc:  # noqa: BLE001 - any broker's any error
-            logger.warning(
-                "task %s is stored, but its task-sent event was not sent: %r", fields.get("uuid"), exc
-            )
+            logger.warning("task %s is stored, but its task-sent event was not sent: %r", fields.get("uuid"), exc)

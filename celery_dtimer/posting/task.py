@@ -95,9 +95,7 @@ def post(
         )
     for name in ("countdown", "producer", "connection"):
         if options.get(name) is not None:
-            raise InvalidEventError(
-                f"post() takes delay or eta, and no {name}", argument=name, value=options[name]
-            )
+            raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
     timer = dict(getattr(task, "dtimer_options", {}))
     timer.update((name, options.pop(name)) for name in TIMER_OPTIONS if name in options)
     check_timer_options(timer)

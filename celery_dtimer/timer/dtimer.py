@@ -48,6 +48,12 @@ MAX_PAYLOAD = 512 * 1024
 #: Redeliveries before an event is parked, unless set otherwise.
 MAX_REDELIVERIES = 20
 
+#: Shortest lease, in seconds: below that, renewing would take more round trips than running.
+MIN_CONFIRM_TIMEOUT = 0.1
+
+#: Most events in a page of ``upcoming``: the script reads them all at once.
+MAX_PAGE = 10_000
+
 EventHandler = Callable[[Delivery], None]
 ErrorHandler = Callable[[Exception], None]
 
@@ -99,9 +105,9 @@ class DTimer:
             raise InvalidEventError(
                 f"max_events is 1 or more, not {max_events!r}", argument="max_events", value=max_events
             )
-        if not 0.1 <= confirm_timeout < float("inf"):
+        if not MIN_CONFIRM_TIMEOUT <= confirm_timeout < float("inf"):
             raise InvalidEventError(
-                f"confirm_timeout is 0.1 s or more, not {confirm_timeout!r}",
+                f"confirm_timeout is {MIN_CONFIRM_TIMEOUT} s or more, not {confirm_timeout!r}",
                 argument="confirm_timeout",
                 value=confirm_timeout,
             )
@@ -338,9 +344,7 @@ class DTimer:
     def release(self, delivery: Delivery, delay: Delay = 0) -> bool:
         """Give a delivered event back, to be delivered again after ``delay``. False if the lease is gone."""
         backoff_ms = delay_to_ms(delay)
-        call = self.store.release(
-            delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released"
-        )
+        call = self.store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
         return self._settle(delivery, call)
 
     def renew(self, delivery: Delivery) -> bool:
@@ -393,9 +397,9 @@ class DTimer:
             skip: Leave out so many, for the next page.
             payloads: Whether to read the payloads too.
         """
-        if not 1 <= limit <= 10_000 or skip < 0:
+        if not 1 <= limit <= MAX_PAGE or skip < 0:
             raise InvalidEventError(
-                f"limit is 1 to 10,000 and skip 0 or more, not {limit!r} and {skip!r}",
+                f"limit is 1 to {MAX_PAGE} and skip 0 or more, not {limit!r} and {skip!r}",
                 argument="limit",
                 value=limit,
             )

@@ -30,7 +30,7 @@ class Keys:
     promise: str = field(init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.namespace, str) or not re.fullmatch(r"[^{}:\s]{1,100}", self.namespace):
+        if not re.fullmatch(r"[^{}:\s]{1,100}", self.namespace):
             raise SettingsError(
                 "dtimer_namespace is a name of 1 to 100 characters without braces, colons and white space, "
                 f"not {self.namespace!r}",

@@ -5,7 +5,7 @@ Every operation raises ``TimerUnavailableError`` if Redis does not answer.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import redis
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
@@ -24,6 +24,22 @@ BATCH = 500
 
 #: A promise that is overdue by more than this many milliseconds has lapsed, and anybody may take it over.
 PROMISE_GRACE_MS = 20
+
+
+class Claimed(NamedTuple):
+    """What a claim came back with.
+
+    Attributes:
+        now: The server's clock, in seconds since 1970.
+        wait: Seconds until the instant that the listener has promised to wake at; None without a promise.
+        deliveries: What was claimed.
+        parked: Ids of the events that were parked instead, since they had been redelivered too often.
+    """
+
+    now: float
+    wait: float | None
+    deliveries: list[Delivery]
+    parked: list[str]
 
 
 class Store:
@@ -108,24 +124,31 @@ class Store:
     # --- delivering (built here, sent by the listener, several in one round trip)
 
     def claim(
-        self, queues: Sequence[str], *, listener: str, holder: str, nonce: str, room: int, lease_ms: int
+        self,
+        queues: Sequence[str],
+        *,
+        listener: str,
+        holder: str,
+        nonce: str,
+        room: int,
+        lease_ms: int,
+        ahead_ms: int = 0,
     ) -> Call:
-        """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim."""
+        """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim.
+
+        With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are.
+        """
         keys = self.keys
         names = [keys.events, keys.leased, keys.parked, keys.promise]
         for queue in queues:
             names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
-        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, *queues)
+        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms, *queues)
         return Call(load("claim"), tuple(names), args)
 
     @staticmethod
-    def read_claim(reply: Any, queues: Sequence[str]) -> tuple[float | None, list[Delivery], list[str]]:
-        """Read claim's reply.
-
-        Returns:
-            Seconds until the promised instant, or None without a promise; the deliveries; ids now parked.
-        """
-        wait_us, rows, parked = reply
+    def read_claim(reply: Any, queues: Sequence[str]) -> Claimed:
+        """Read claim's reply."""
+        now_us, wait_us, rows, parked = reply
         deliveries = [
             Delivery(
                 id=row[0].decode(),
@@ -138,7 +161,8 @@ class Store:
             )
             for row in rows
         ]
-        return (None if wait_us < 0 else wait_us / 1e6), deliveries, [i.decode() for i in parked]
+        wait = None if wait_us < 0 else wait_us / 1e6
+        return Claimed(now_us / 1e6, wait, deliveries, [event_id.decode() for event_id in parked])
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery]) -> Call:
         """End the leases and events of deliveries of one queue. Reply: 1 or 0 for each."""

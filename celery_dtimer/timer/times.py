@@ -34,9 +34,7 @@ def delay_to_ms(delay: object) -> int:
             value=delay,
         )
     if not math.isfinite(seconds):
-        raise InvalidDelayError(
-            f"delay is a finite number of seconds, not {delay!r}", argument="delay", value=delay
-        )
+        raise InvalidDelayError(f"delay is a finite number of seconds, not {delay!r}", argument="delay", value=delay)
     if (time.time() + seconds) * 1000 > LAST_MS:
         raise InvalidDelayError(
             f"delay {delay!r} leads beyond the year 9999, the last that a datetime reaches",
@@ -53,9 +51,7 @@ def eta_to_ms(eta: object) -> int:
         InvalidDelayError: It is not a datetime, or is naive.
     """
     if not isinstance(eta, datetime):
-        raise InvalidDelayError(
-            f"eta is a datetime, not {eta!r} ({type(eta).__name__})", argument="eta", value=eta
-        )
+        raise InvalidDelayError(f"eta is a datetime, not {eta!r} ({type(eta).__name__})", argument="eta", value=eta)
     if eta.utcoffset() is None:
         raise InvalidDelayError(
             f"eta {eta!r} is naive: give it a time zone, such as eta.replace(tzinfo=UTC)",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from rig.guard import guard
 from rig.waiting import wait_until
 
 GRACE = 10.0  # seconds; longer than a server or an idle worker ever needs to end
@@ -35,6 +36,7 @@ class NodeProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        guard().watch(self.pid)
         self._swept = False
 
     @property
@@ -107,5 +109,15 @@ class NodeProcess:
 
     def _sweep(self) -> None:
         # Once only: later the id may belong to somebody else.
-        self.signal_all(signal.SIGKILL)
-        self._swept = True
+        if not self._swept:
+            self.signal_all(signal.SIGKILL)
+            self._swept = True
+            guard().release(self.pid)
+
+
+def gone(pid: int) -> bool:
+    """Whether no such process lives; an orphan that nobody has reaped yet does not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -54,6 +54,8 @@ class WorkerRecipe(Recipe):
     def environment(self, node: "ProcessContainer") -> dict[str, str]:
         environment = {
             **node.environment,
+            # A killed worker cleans nothing up; its temporary files go with the node.
+            "TMPDIR": str(node.home),
             "PYTHONPATH": os.pathsep.join([str(node.folder), str(REPOSITORY)]),
             # pytest-celery forbids byte code, which is right in an image that is built once; here it would
             # have each worker compile the modules under test again.

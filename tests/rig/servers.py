@@ -103,13 +103,14 @@ class RedisServer:
             ServerNotFoundError: There is no server program.
             ServerStartError: It ended or did not answer.
         """
+        binary = server_binary()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         attempts = START_ATTEMPTS if self._port is None and not self._unix else 1
         for _ in range(attempts):
             if attempts > 1:
                 self._port = free_port()
-            if self._launch():
+            if self._launch(binary):
                 return self
         log = self.logs()
         self.close()
@@ -178,17 +179,17 @@ class RedisServer:
     def _socket(self) -> Path:
         return self._home / "socket"
 
-    def _argv(self) -> list[str]:
+    def _argv(self, binary: Path) -> list[str]:
         place = {"port": "0", "unixsocket": str(self._socket)} if self._unix else {"port": str(self._port)}
         quiet = {"bind": HOST, "dir": str(self._home), "save": "", "appendonly": "no", "daemonize": "no"}
         options = {**quiet, **place, **self._options}
         return [
-            str(server_binary()),
+            str(binary),
             *(part for key, value in options.items() for part in (f"--{key}", value)),
         ]
 
-    def _launch(self) -> bool:
-        process = self._process = NodeProcess(self._argv(), self._log, self._home)
+    def _launch(self, binary: Path) -> bool:
+        process = self._process = NodeProcess(self._argv(binary), self._log, self._home)
         with self.client(socket_timeout=1.0, socket_connect_timeout=1.0, retry=None) as client:
 
             def settled() -> bool:

@@ -9,18 +9,12 @@ import psutil
 import pytest
 from celery import chord
 from pytest_celery import add, ping, sleep, xsum
+from rig.processes import gone
 from rig.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parents[1]
-
-
-def gone(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_task_runs_on_the_setup_of_pytest_celery(celery_setup):
@@ -116,6 +110,12 @@ def test_a_paused_worker_does_nothing_until_it_is_resumed(worker_app, start_work
     assert not answer.ready()
     worker.resume()
     assert answer.get(timeout=10) == 2
+
+
+def test_a_worker_is_told_where_the_timer_is_and_what_the_test_adds(worker_app, redis_url, start_worker):
+    start_worker(pool="solo", env={"ADDED": "yes"})
+    variable = worker_app.module.variable
+    assert [variable.delay(name).get(timeout=10) for name in ("DTIMER_URL", "ADDED")] == [redis_url, "yes"]
 
 
 def test_a_worker_tells_its_memory(start_worker):

@@ -12,9 +12,10 @@
 -- ARGV[4] room            count   take at most so many; 0 = take nothing, pass the promises on
 -- ARGV[5] lease_ms        ms      the leases lapse after that
 -- ARGV[6] grace_ms        ms      a promise that is overdue by more has lapsed
--- ARGV[7..] queue
+-- ARGV[7] ahead_ms        ms      take also what is due so soon: the listener holds it until then
+-- ARGV[8..] queue
 --         string: one a queue, in the order of the keys
--- reply: [wait_us, deliveries, parked]: microseconds until this listener has promised to wake, -1 = it promised
+-- reply: [now_us, wait_us, deliveries, parked]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
 --        nothing; an array of [id, key, token, queue number, due_ms, redeliveries, payload] (token '':
 --        nothing to confirm); and an array of ids that were parked
 -- cost: O(room * log N + queues)
@@ -29,6 +30,7 @@ local nonce = ARGV[3]
 local room = tonumber(ARGV[4])
 local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
+local ahead_ms = tonumber(ARGV[7])
 
 local us = now_us()
 local now_ms = floor_ms(us)
@@ -65,7 +67,7 @@ local function claim_again(number, lease)
 end
 
 local function claim_due(number, due, lease)
-  local found = redis.call('ZRANGEBYSCORE', due, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, room)
+  local found = redis.call('ZRANGEBYSCORE', due, '-inf', now_ms + ahead_ms, 'WITHSCORES', 'LIMIT', 0, room)
   if #found == 0 then return end
   local ids = {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
@@ -101,7 +103,7 @@ local function claim_due(number, due, lease)
 end
 
 local function settle_promise(queue, due, lease, wake)
-  local at_ms = next_instant(due, lease)
+  local at_ms = next_instant(due, lease, ahead_ms)
   if not at_ms then
     redis.call('HDEL', promise, queue)
     redis.call('DEL', wake)
@@ -124,7 +126,7 @@ end
 for i = 5, #KEYS, 3 do
   local due, lease, wake = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local number = (i - 5) / 3
-  local queue = ARGV[7 + number]
+  local queue = ARGV[8 + number]
   if room > 0 then claim_again(number, lease) end
   if room > 0 then claim_due(number, due, lease) end
   settle_promise(queue, due, lease, wake)
@@ -132,4 +134,4 @@ end
 
 local wait_us = -1
 if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
-return { wait_us, deliveries, parked_ids }
+return { us, wait_us, deliveries, parked_ids }

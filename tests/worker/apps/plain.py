@@ -30,6 +30,11 @@ def process_id():
 
 
 @app.task
+def variable(name):
+    return os.environ[name]
+
+
+@app.task
 def nap(seconds):
     time.sleep(seconds)
     return seconds

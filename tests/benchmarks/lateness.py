@@ -1,0 +1,50 @@
+"""Idle lateness of posted tasks beside Celery's own countdown: the same worker, the same spread, in turn.
+
+usage: lateness.py [--pool prefork] [--events 500] [--span 10] [--rounds 3]
+"""
+
+import argparse
+import random
+import time
+from datetime import UTC, datetime
+
+from harness import Bench, bench, percentiles
+
+
+def measure(b: Bench, how: str, events: int, span: float) -> list[float]:
+    """Post tasks that come due over ``span`` seconds, and return how late each ran, in seconds."""
+    b.clear()
+    # Posting is over before the first one is due: what is measured is an idle worker.
+    start = time.time() + 1.5 + events / 300
+    for instant in sorted(start + random.uniform(0, span) for _ in range(events)):  # noqa: S311
+        # An eta, not a countdown: that is counted from somewhere within the call.
+        eta = datetime.fromtimestamp(instant, UTC)
+        if how == "countdown":
+            b.note.apply_async((instant,), eta=eta)
+        else:
+            b.note.post_at(eta, instant)
+    return [lateness for _, lateness in b.wait_for_runs(events, span + 30)]
+
+
+def main() -> None:
+    """Print a line a round, and one for all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pool", default="prefork")
+    parser.add_argument("--events", type=int, default=500)
+    parser.add_argument("--span", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    ways = ("countdown", "post_at")
+    collected: dict[str, list[float]] = {way: [] for way in ways}
+    with bench() as b, b.worker(arguments.pool):
+        for number in range(arguments.rounds):
+            for way in ways:
+                latenesses = measure(b, way, arguments.events, arguments.span)
+                collected[way] += latenesses
+                print(f"round {number + 1}  {way:10} {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms")
+    for way, latenesses in collected.items():
+        print(f"all      {way:10} {percentiles(latenesses)}  {len(latenesses)} events, {arguments.pool}")
+
+
+if __name__ == "__main__":
+    main()
