@@ -53,7 +53,7 @@ local function claim_again(number, lease)
       -- Its record was deleted from outside (an eviction, say): nothing is left to deliver.
       redis.call('ZREM', lease, key)
     elseif held.redeliveries > event.max_redeliveries then
-      end_lease(events, leased, lease, key, held.id)
+      end_lease(events, leased, lease, key, held.id, event.older)
       park(parked, now_ms, held.id, 'redelivered too often: the lease lapsed', held)
       parked_ids[#parked_ids + 1] = held.id
     else
@@ -81,7 +81,12 @@ local function claim_due(number, due, lease)
       ended[#ended + 1] = id
     elseif event.max_redeliveries == 0 then
       -- Delivered once, no confirm awaited.
-      ended[#ended + 1] = id
+      if event.older ~= '' and redis.call('HEXISTS', leased, event.older) == 1 then
+        pointers[#pointers + 1] = id
+        pointers[#pointers + 1] = lease_pointer(event.older)
+      else
+        ended[#ended + 1] = id
+      end
       deliver(number, id, '', '', due_ms, 0, event.payload)
     else
       local key = nonce .. ':' .. #deliveries
@@ -95,8 +100,8 @@ local function claim_due(number, due, lease)
     end
   end
   if #ended > 0 then redis.call('HDEL', events, unpack(ended)) end
+  if #pointers > 0 then redis.call('HSET', events, unpack(pointers)) end
   if #leases > 0 then
-    redis.call('HSET', events, unpack(pointers))
     redis.call('HSET', leased, unpack(leases))
     redis.call('ZADD', lease, unpack(lapses))
   end
