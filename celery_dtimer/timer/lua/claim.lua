@@ -33,6 +33,8 @@ local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 
 local us = now_us()
+-- redis-py may send a call again whose answer it did not get: what the first one leased stays apart.
+local stamp = string.format('%s:%x:', nonce, us % 2 ^ 31)
 local now_ms = floor_ms(us)
 local lapse_ms = ceil_ms(us) + lease_ms
 local deliveries, parked_ids = {}, {}
@@ -57,7 +59,7 @@ local function claim_again(number, lease)
       park(parked, now_ms, held.id, 'redelivered too often: the lease lapsed', held)
       parked_ids[#parked_ids + 1] = held.id
     else
-      local token = nonce .. ':' .. #deliveries
+      local token = stamp .. #deliveries
       redis.call('HSET', leased, key,
         pack_lease(token, holder, held.redeliveries, held.due_ms, held.id, held.record))
       redis.call('ZADD', lease, lapse_ms, key)
@@ -89,7 +91,7 @@ local function claim_due(number, due, lease)
       end
       deliver(number, id, '', '', due_ms, 0, event.payload)
     else
-      local key = nonce .. ':' .. #deliveries
+      local key = stamp .. #deliveries
       pointers[#pointers + 1] = id
       pointers[#pointers + 1] = lease_pointer(key)
       leases[#leases + 1] = key
