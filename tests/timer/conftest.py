@@ -43,13 +43,11 @@ def claim(store: Store) -> Callable[..., list[Delivery]]:
         parked: list[str] | None = None,
     ) -> list[Delivery]:
         names: Sequence[str] = queues or ("default",)
-        call = store.claim(
-            names, listener=listener, holder=holder, nonce=next(nonces), room=room, lease_ms=lease_ms
-        )
-        _, deliveries, parked_ids = store.read_claim(store.ask(call), names)
+        call = store.claim(names, listener=listener, holder=holder, nonce=next(nonces), room=room, lease_ms=lease_ms)
+        claimed = store.read_claim(store.ask(call), names)
         if parked is not None:
-            parked += parked_ids
-        return deliveries
+            parked += claimed.parked
+        return claimed.deliveries
 
     return claim
 

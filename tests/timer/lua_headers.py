@@ -139,9 +139,7 @@ def _bindings(body: str) -> tuple[list[tuple[str, str, str, bool]], str]:
     """The bindings (table, name, slot, whether a number) that stand at the top, and what comes after."""
     found = []
     lines = body.lstrip("\n").splitlines()
-    while lines and (
-        match := re.fullmatch(r"local (\w+) = (tonumber\()?(KEYS|ARGV)\[(\d+)\](?(2)\))\s*", lines[0])
-    ):
+    while lines and (match := re.fullmatch(r"local (\w+) = (tonumber\()?(KEYS|ARGV)\[(\d+)\](?(2)\))\s*", lines[0])):
         found.append((match[3], match[1], match[4], bool(match[2])))
         del lines[0]
     return found, "\n".join(lines)
@@ -161,8 +159,7 @@ def _tail_problems(table: str, slots: Slots, rest: str) -> list[str]:
     else:
         return [f"{table}: no loop starts at {start} and goes by {stride}"]
     values = ", ".join(
-        f"tonumber({offset})" if _number(slot) else offset
-        for slot, offset in zip(slots.tail, offsets, strict=True)
+        f"tonumber({offset})" if _number(slot) else offset for slot, offset in zip(slots.tail, offsets, strict=True)
     )
     names = ", ".join(slot.name for slot in slots.tail)
     problems = []

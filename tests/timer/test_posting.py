@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from keyspace import contents, snapshot
+from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
 from celery_dtimer.errors import EventExistsError, InvalidEventError, PostManyError
@@ -71,9 +72,7 @@ def test_a_post_that_is_due_later_than_the_promise_wakes_nobody(store, redis_cli
     assert not redis_client.exists("{dt:0}:wake:default")
 
 
-def test_a_post_that_is_due_earlier_than_the_promise_takes_its_place_and_wakes_one_listener(
-    store, redis_client
-):
+def test_a_post_that_is_due_earlier_than_the_promise_takes_its_place_and_wakes_one_listener(store, redis_client):
     seed(store, event("x", FUTURE_MS), event("y", FUTURE_MS - 1), event("z", FUTURE_MS - 2))
     assert contents(redis_client)["promise"] == {"default": f"{FUTURE_MS - 2} "}
     assert contents(redis_client)["wake:default"] == ["1"]
@@ -110,17 +109,25 @@ def test_replace_takes_payload_time_and_redeliveries_of_the_second_post(timer, r
     }
 
 
-@pytest.mark.parametrize("on_conflict", ["replace", "postpone"])
-def test_a_post_to_another_queue_moves_the_pending_event_and_leaves_nothing_behind(
-    timer, redis_client, on_conflict
-):
+def test_a_replacement_in_another_queue_moves_the_event_and_leaves_nothing_behind(timer, redis_client):
     timer.post(b"p", eta=at(FUTURE_MS), id="x", queue="one")
-    timer.post(b"p", eta=at(FUTURE_MS), id="x", queue="two", on_conflict=on_conflict)
+    timer.post(b"p", eta=at(FUTURE_MS), id="x", queue="two", on_conflict="replace")
     assert contents(redis_client) == {
         "events": {"x": [20, "two", b"p"]},
         "due:two": {"x": FUTURE_MS},
         "promise": {"two": f"{FUTURE_MS} "},
         "wake:two": ["1"],
+    }
+
+
+def test_a_postponement_by_a_post_to_another_queue_leaves_the_event_in_its_own(timer, redis_client):
+    timer.post(b"p", eta=at(FUTURE_MS), id="x", queue="one")
+    timer.post(b"p", eta=at(FUTURE_MS - 5), id="x", queue="two", on_conflict="postpone")
+    assert contents(redis_client) == {
+        "events": {"x": [20, "one", b"p"]},
+        "due:one": {"x": FUTURE_MS - 5},
+        "promise": {"one": f"{FUTURE_MS - 5} "},
+        "wake:one": ["1"],
     }
 
 
@@ -164,7 +171,7 @@ def test_a_debounce_is_bounded_from_its_first_post_on(timer, now_ms):
 
 def test_a_debounce_begins_anew_once_it_was_delivered(timer, claim, now_ms):
     timer.post(b"p", 0, id="x", on_conflict="postpone", max_wait=60)
-    (delivery,) = claim()
+    (delivery,) = wait_until(claim, "the debounce to end")
     timer.post(b"p", 1000, id="x", on_conflict="postpone", max_wait=2000)
     assert timer.confirm(delivery)
     assert timer.peek("x").due_at.timestamp() * 1000 >= now_ms() + 999_000
@@ -173,9 +180,7 @@ def test_a_debounce_begins_anew_once_it_was_delivered(timer, claim, now_ms):
 # --- an event of the same id is being delivered, or parked
 
 
-def test_an_event_that_is_being_delivered_is_no_conflict_and_the_new_one_stands_beside_it(
-    timer, claim, redis_client
-):
+def test_an_event_that_is_being_delivered_is_no_conflict_and_the_new_one_stands_beside_it(timer, claim, redis_client):
     timer.post(b"old", eta=at(PAST_MS), id="x")
     (delivery,) = claim()
     timer.post(b"new", eta=at(FUTURE_MS), id="x")
@@ -267,9 +272,7 @@ def test_one_id_twice_among_many_is_one_event(timer):
     with pytest.raises(PostManyError) as caught:
         timer.post_many([Post(b"1", 60, id="x"), Post(b"2", 60, id="x")])
     assert (caught.value.stored, caught.value.refused) == (("x",), ("x",))
-    assert (
-        timer.post_many([Post(b"3", 60, id="x"), Post(b"4", 60, id="x")], on_conflict="replace") == ["x"] * 2
-    )
+    assert timer.post_many([Post(b"3", 60, id="x"), Post(b"4", 60, id="x")], on_conflict="replace") == ["x"] * 2
     assert timer.peek("x").payload == b"4"
 
 
