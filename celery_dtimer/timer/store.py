@@ -103,7 +103,8 @@ class Store:
         args: list[Any] = [queue, conflict, max_wait_ms, keys.prefix]
         for event in events:
             args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload)
-        call = Call(load("post"), (keys.events, keys.due(queue), keys.promise, keys.wake(queue)), tuple(args))
+        names = (keys.events, keys.leased, keys.due(queue), keys.promise, keys.wake(queue))
+        call = Call(load("post"), names, tuple(args))
         try:
             reply: list[int] = self.run(call)
         except OutOfMemoryError as exc:

@@ -11,6 +11,9 @@ from celery_dtimer.errors import InvalidDelayError
 #: 9999-12-31T23:59:59.999Z, the last instant that ``datetime`` can say, in milliseconds since 1970.
 LAST_MS = 253_402_300_799_999
 
+#: Instants before 1970 are past all the same: what the scripts answer below 1 is no instant.
+FIRST_MS = 1
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What callers may give as a delay: seconds, or a timedelta.
@@ -45,7 +48,7 @@ def delay_to_ms(delay: object) -> int:
 
 
 def eta_to_ms(eta: object) -> int:
-    """Return an aware datetime as milliseconds since 1970, rounded up.
+    """Return an aware datetime as milliseconds since 1970, rounded up; 1 for what lies before.
 
     Raises:
         InvalidDelayError: It is not a datetime, or is naive.
@@ -60,7 +63,7 @@ def eta_to_ms(eta: object) -> int:
         )
     # Integer arithmetic: a float of this size has no whole microseconds.
     microseconds = (eta - EPOCH) // timedelta(microseconds=1)
-    return -(-microseconds // 1000)
+    return max(FIRST_MS, -(-microseconds // 1000))
 
 
 def ms_to_datetime(instant_ms: int) -> datetime:

@@ -17,6 +17,10 @@ local promise = KEYS[4]
 local prefix = ARGV[1]
 local id = ARGV[2]
 
+local function tidy_queue(queue)
+  tidy(prefix .. 'due:' .. queue, prefix .. 'lease:' .. queue, promise, prefix .. 'wake:' .. queue, queue)
+end
+
 -- Deliveries of this id that were under way when it was posted anew: they are not redelivered either.
 -- More than a few at a time would need as many overlapping posts and leases of one id.
 local function end_older(key)
@@ -24,7 +28,8 @@ local function end_older(key)
     local held = read_lease(leased, key)
     if not held then return end
     local event = unpack_event(held.record)
-    end_lease(events, leased, prefix .. 'lease:' .. event.queue, key, id)
+    end_lease(events, leased, prefix .. 'lease:' .. event.queue, key, id, '')
+    tidy_queue(event.queue)
     key = event.older
   end
 end
@@ -39,7 +44,7 @@ if key then
   if not held then return 0 end
   if held.token ~= '' then return 2 end
   event = unpack_event(held.record)
-  end_lease(events, leased, prefix .. 'lease:' .. event.queue, key, id)
+  end_lease(events, leased, prefix .. 'lease:' .. event.queue, key, id, '')
 else
   event = unpack_event(value)
   redis.call('HDEL', events, id)
@@ -47,6 +52,5 @@ else
 end
 end_older(event.older)
 redis.call('HDEL', parked, id)
-tidy(prefix .. 'due:' .. event.queue, prefix .. 'lease:' .. event.queue, promise,
-  prefix .. 'wake:' .. event.queue, event.queue)
+tidy_queue(event.queue)
 return 1

@@ -33,6 +33,8 @@ local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 
 local us = now_us()
+-- redis-py may send a call again whose answer it did not get: what the first one leased stays apart.
+local stamp = string.format('%s:%x:', nonce, us % 2 ^ 31)
 local now_ms = floor_ms(us)
 local lapse_ms = ceil_ms(us) + lease_ms
 local deliveries, parked_ids = {}, {}
@@ -53,11 +55,11 @@ local function claim_again(number, lease)
       -- Its record was deleted from outside (an eviction, say): nothing is left to deliver.
       redis.call('ZREM', lease, key)
     elseif held.redeliveries > event.max_redeliveries then
-      end_lease(events, leased, lease, key, held.id)
+      end_lease(events, leased, lease, key, held.id, event.older)
       park(parked, now_ms, held.id, 'redelivered too often: the lease lapsed', held)
       parked_ids[#parked_ids + 1] = held.id
     else
-      local token = nonce .. ':' .. #deliveries
+      local token = stamp .. #deliveries
       redis.call('HSET', leased, key,
         pack_lease(token, holder, held.redeliveries, held.due_ms, held.id, held.record))
       redis.call('ZADD', lease, lapse_ms, key)
@@ -81,10 +83,15 @@ local function claim_due(number, due, lease)
       ended[#ended + 1] = id
     elseif event.max_redeliveries == 0 then
       -- Delivered once, no confirm awaited.
-      ended[#ended + 1] = id
+      if event.older ~= '' and redis.call('HEXISTS', leased, event.older) == 1 then
+        pointers[#pointers + 1] = id
+        pointers[#pointers + 1] = lease_pointer(event.older)
+      else
+        ended[#ended + 1] = id
+      end
       deliver(number, id, '', '', due_ms, 0, event.payload)
     else
-      local key = nonce .. ':' .. #deliveries
+      local key = stamp .. #deliveries
       pointers[#pointers + 1] = id
       pointers[#pointers + 1] = lease_pointer(key)
       leases[#leases + 1] = key
@@ -95,8 +102,8 @@ local function claim_due(number, due, lease)
     end
   end
   if #ended > 0 then redis.call('HDEL', events, unpack(ended)) end
+  if #pointers > 0 then redis.call('HSET', events, unpack(pointers)) end
   if #leases > 0 then
-    redis.call('HSET', events, unpack(pointers))
     redis.call('HSET', leased, unpack(leases))
     redis.call('ZADD', lease, unpack(lapses))
   end

@@ -1,5 +1,5 @@
 -- common: put in front of every script by scripts.py. What the scripts share: the clock, the three
--- record formats, the promise, and parking. Nothing here loops over more than one event.
+-- record formats, the promise, and parking. Nothing here loops over more than one id's deliveries.
 --
 -- A value in `events` is a pending event's record, or '@' and the key of the lease that holds it now.
 --   event record:  msgpack [max_redeliveries, queue, payload, latest_ms, older]
@@ -34,6 +34,16 @@ local function unpack_event(record)
   local fields = cmsgpack.unpack(record)
   return { max_redeliveries = fields[1], queue = fields[2], payload = fields[3],
            latest_ms = fields[4] or 0, older = fields[5] or '' }
+end
+
+-- Most events have no older delivery, and then their record is one of fewer than five fields.
+local function older_of(record)
+  if string.byte(record) ~= 0x95 then return '' end
+  return unpack_event(record).older
+end
+
+local function with_older(event, older)
+  return pack_event(event.max_redeliveries, event.queue, event.payload, event.latest_ms, older)
 end
 
 local function lease_pointer(key) return '@' .. key end
@@ -109,15 +119,40 @@ local function tidy(due, lease, promise, wake, queue)
   end
 end
 
--- `id` no longer points to the lease `key`, unless it was posted anew since.
-local function forget_pointer(events, id, key)
-  if redis.call('HGET', events, id) == lease_pointer(key) then redis.call('HDEL', events, id) end
+-- The delivery that was under way when `id` was posted anew is known by what came after it. What came after
+-- it, the lease `key`, has ended: it is known by what comes next, or `id` points to it again.
+local function pass_older(events, leased, id, key, older)
+  local value = redis.call('HGET', events, id)
+  if value == lease_pointer(key) then
+    if older ~= '' and redis.call('HEXISTS', leased, older) == 1 then
+      redis.call('HSET', events, id, lease_pointer(older))
+    else
+      redis.call('HDEL', events, id)
+    end
+  elseif value and older ~= '' then
+    local at = pointed_lease(value)
+    if not at then
+      local event = unpack_event(value)
+      at = event.older
+      if at == key then redis.call('HSET', events, id, with_older(event, older)) end
+    end
+    for _ = 1, 16 do
+      local held = at ~= key and read_lease(leased, at)
+      if not held then return end
+      local event = unpack_event(held.record)
+      if event.older == key then
+        redis.call('HSET', leased, at, pack_lease(held.token, held.holder, held.redeliveries, held.due_ms, id,
+          with_older(event, older)))
+      end
+      at = event.older
+    end
+  end
 end
 
-local function end_lease(events, leased, lease, key, id)
+local function end_lease(events, leased, lease, key, id, older)
   redis.call('ZREM', lease, key)
   redis.call('HDEL', leased, key)
-  forget_pointer(events, id, key)
+  pass_older(events, leased, id, key, older)
 end
 
 local function park(parked, now_ms, id, reason, held)

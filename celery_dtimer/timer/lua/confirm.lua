@@ -23,8 +23,9 @@ local queue = ARGV[1]
 local replies = {}
 for i = 2, #ARGV, 3 do
   local key, token, id = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if holds(redis.call('HGET', leased, key), token) then
-    end_lease(events, leased, lease, key, id)
+  local value = redis.call('HGET', leased, key)
+  if holds(value, token) then
+    end_lease(events, leased, lease, key, id, older_of(unpack_lease(value).record))
     replies[#replies + 1] = 1
   else
     replies[#replies + 1] = 0

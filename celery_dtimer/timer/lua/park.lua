@@ -30,8 +30,9 @@ for i = 3, #ARGV, 3 do
   local key, token, id = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local value = redis.call('HGET', leased, key)
   if holds(value, token) then
-    end_lease(events, leased, lease, key, id)
-    park(parked, now_ms, id, reason, unpack_lease(value))
+    local held = unpack_lease(value)
+    end_lease(events, leased, lease, key, id, older_of(held.record))
+    park(parked, now_ms, id, reason, held)
     replies[#replies + 1] = 1
   else
     replies[#replies + 1] = 0

@@ -39,7 +39,7 @@ for i = 5, #ARGV, 3 do
     local held = unpack_lease(value)
     held.redeliveries = held.redeliveries + counted
     if held.redeliveries > unpack_event(held.record).max_redeliveries then
-      end_lease(events, leased, lease, key, id)
+      end_lease(events, leased, lease, key, id, older_of(held.record))
       park(parked, now_ms, id, 'redelivered too often: ' .. reason, held)
       replies[#replies + 1] = 2
     else

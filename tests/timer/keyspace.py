@@ -1,0 +1,147 @@
+"""All that the timer has stored, as one value that tests compare, and the orderly end of all of it."""
+
+import struct
+from typing import Any
+
+import redis
+
+from celery_dtimer.timer.events import Delivery
+from celery_dtimer.timer.store import Store
+
+_READERS = {
+    "hash": lambda client, key: client.hgetall(key),
+    "zset": lambda client, key: dict(client.zrange(key, 0, -1, withscores=True)),
+    "list": lambda client, key: client.lrange(key, 0, -1),
+    "string": lambda client, key: client.get(key),
+}
+
+
+def snapshot(client: redis.Redis) -> dict[str, Any]:
+    """Every key of the database with its value as Redis has it: hashes and sorted sets as dicts."""
+    found = {}
+    for key in sorted(client.scan_iter(count=1000)):
+        found[key.decode()] = _READERS[client.type(key).decode()](client, key)
+    return found
+
+
+def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:
+    """Every key of the database, the timer's own without their prefix and with their records read.
+
+    For example ``{"events": {"x": [20, "default", b"payload"]}, "due:default": {"x": 1000},
+    "promise": {"default": "1000 "}, "wake:default": ["1"]}``.
+    """
+    read = {}
+    for key, value in snapshot(client).items():
+        name = key.removeprefix(prefix)
+        reader = _RECORDS.get(name.partition(":")[0])
+        if name == key or reader is None:
+            read[name] = value
+        elif isinstance(value, list):
+            read[name] = [reader(item) for item in value]
+        else:
+            read[name] = {field.decode(): reader(item) for field, item in value.items()}
+    return read
+
+
+def finish(store: Store) -> None:
+    """End every event with the store's own operations, whatever its state: nothing should be left then."""
+    client, keys = store.client, store.keys
+    for event_id in {*client.hkeys(keys.events), *client.hkeys(keys.parked)}:
+        store.cancel(event_id.decode())
+    pointers = {value[1:]: event_id for event_id, value in client.hgetall(keys.events).items()}
+    tokens = {key: value.partition(b"\n")[0] for key, value in client.hgetall(keys.leased).items()}
+    for name in client.scan_iter(match=f"{keys.prefix}lease:*".replace("{", "[{]")):
+        queue = name.decode().removeprefix(f"{keys.prefix}lease:")
+        held = [
+            Delivery(
+                id=pointers.get(key, b"").decode(),
+                payload=b"",
+                queue=queue,
+                due_ms=0,
+                redeliveries=0,
+                key=key.decode(),
+                token=tokens[key].decode(),
+            )
+            for key in client.zrange(name, 0, -1)
+        ]
+        store.ask(store.confirm(queue, held))
+    for event_id in client.hkeys(keys.parked):
+        store.cancel(event_id.decode())
+
+
+def _event(record: bytes) -> Any:
+    if record[:1] == b"@":
+        return record.decode()
+    return _texts(unpack(record), 1, 4)
+
+
+def _lease(record: bytes) -> Any:
+    token, _, packed = record.partition(b"\n")
+    fields = _texts(unpack(packed), 0, 3)
+    fields[4] = _event(fields[4])
+    return [token.decode(), *fields]
+
+
+def _parked(record: bytes) -> Any:
+    fields = _texts(unpack(record), 0)
+    fields[4] = _event(fields[4])
+    return fields
+
+
+def _texts(fields: list[Any], *places: int) -> list[Any]:
+    return [field.decode() if i in places else field for i, field in enumerate(fields)]
+
+
+_RECORDS = {
+    "events": _event,
+    "leased": _lease,
+    "parked": _parked,
+    "promise": bytes.decode,
+    "wake": bytes.decode,
+    "due": int,
+    "lease": int,
+}
+
+_NUMBERS = {
+    0xCA: ">f",
+    0xCB: ">d",
+    0xCC: ">B",
+    0xCD: ">H",
+    0xCE: ">I",
+    0xCF: ">Q",
+    0xD0: ">b",
+    0xD1: ">h",
+    0xD2: ">i",
+    0xD3: ">q",
+}
+_LENGTHS = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
+
+
+def unpack(data: bytes) -> Any:
+    """Read what ``cmsgpack.pack`` wrote, as far as the records use it: arrays, strings and numbers."""
+    value, end = _unpack(data, 0)
+    assert end == len(data)
+    return value
+
+
+def _unpack(data: bytes, at: int) -> tuple[Any, int]:
+    head, at = data[at], at + 1
+    if head < 0x80:
+        return head, at
+    if head >= 0xE0:
+        return head - 0x100, at
+    if head & 0xF0 == 0x90:
+        items = []
+        for _ in range(head & 0x0F):
+            item, at = _unpack(data, at)
+            items.append(item)
+        return items, at
+    if head in _NUMBERS:
+        size = struct.calcsize(_NUMBERS[head])
+        return struct.unpack_from(_NUMBERS[head], data, at)[0], at + size
+    if head & 0xE0 == 0xA0:
+        size = head & 0x1F
+    else:
+        size = struct.unpack_from(_LENGTHS[head], data, at)[0]
+        at += struct.calcsize(_LENGTHS[head])
+    return data[at : at + size], at + size
