@@ -95,16 +95,16 @@ class Processes:
         give_up = time.monotonic() + timeout
         while not done():
             if process.poll() is not None:
-                raise DemoError(f"the {name} ended with status {process.returncode}:\n{self._tail(name)}")
+                raise DemoError(f"{_named(name)} ended with status {process.returncode}:\n{self._tail(name)}")
             if time.monotonic() > give_up:
-                raise DemoError(f"the {name} has not started within {timeout:.0f} s:\n{self._tail(name)}")
+                raise DemoError(f"{_named(name)} has not started within {timeout:.0f} s:\n{self._tail(name)}")
             time.sleep(0.05)
 
     def check(self) -> None:
         """Raise DemoError if a process has ended that should run."""
         for name, process in self._running.items():
             if process.poll() is not None:
-                raise DemoError(f"the {name} ended with status {process.returncode}:\n{self._tail(name)}")
+                raise DemoError(f"{_named(name)} ended with status {process.returncode}:\n{self._tail(name)}")
 
     def end_all(self) -> None:
         """End everything: the workers at once, the server when they are gone."""
@@ -125,7 +125,7 @@ class Processes:
                     start_new_session=True,
                 )
             except OSError as exc:
-                raise DemoError(f"the {name} can't be started: {exc}") from exc
+                raise DemoError(f"{_named(name)} can't be started: {exc}") from exc
 
     def _end(self, name: str) -> None:
         process = self._running.pop(name, None)
@@ -143,6 +143,10 @@ class Processes:
     def _tail(self, name: str) -> str:
         lines = (self._folder / f"{name}.log").read_text(errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-15:])
+
+
+def _named(name: str) -> str:
+    return "the server" if name == "server" else f"the worker {name}"
 
 
 def _free_port() -> int:
