@@ -59,7 +59,8 @@ class Settings:
         # app.conf.get() also finds CELERY_DTIMER_* where the app has a namespace for its settings.
         values = {name: given.get(name, app.conf.get(PREFIX + name)) for name in names}
         values = {name: value for name, value in values.items() if value is not None}
-        values.setdefault("url", _broker_url(app))
+        if "url" not in values:
+            values["url"] = _broker_url(app)
         for name, value in values.items():
             values[name] = _CHECKS[name](PREFIX + name, value)
         return cls(**values)

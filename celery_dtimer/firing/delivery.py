@@ -31,6 +31,9 @@ UNLIMITED = 1000
 #: A requeued event waits so many milliseconds before it is claimed again: doubled each time, up to the last.
 BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
 
+#: Seconds of firing after which the hub gets its turn.
+SLICE = 0.005
+
 #: Seconds that a worker's end may wait for the timer's Redis to take the last confirms.
 FAREWELL = 5.0
 
@@ -149,8 +152,10 @@ class Firing:
     def _on_wakeup(self) -> None:
         assert self._wakeup is not None  # noqa: S101 - registered only then
         self._wakeup.drain()
-        # Not until it is empty: the hub has others to serve, and a solo pool runs each task right here.
-        for _ in range(len(self._inbox)):
+        # Not until it is empty: the hub has others to serve, a shutdown to notice, and a solo pool runs each task
+        # right here.
+        end = time.monotonic() + SLICE
+        while self._inbox and time.monotonic() < end:
             self._fire_next()
         if self._inbox:
             self._wakeup.wake()

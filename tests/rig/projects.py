@@ -61,4 +61,12 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
         finally:
             app.close()
             _state._on_app_finalizers.intersection_update(shared_before)
+            _forget_tasks()
             _state._tls.current_app = current
+
+
+def _forget_tasks() -> None:
+    """Drop the project's tasks from the other apps of this process: a shared task goes to every one that is final."""
+    for app in list(_state._get_active_apps()):
+        for name in [name for name in app._tasks if name.startswith(f"{PROJECT_MODULE}.")]:
+            del app._tasks[name]

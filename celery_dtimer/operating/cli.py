@@ -1,0 +1,174 @@
+"""``celery -A proj dtimer ...``: look at what waits, and end it."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import click
+from celery.bin.base import CeleryCommand, CeleryOption, handle_preload_options
+
+from celery_dtimer import message
+from celery_dtimer.errors import DTimerError
+from celery_dtimer.posting.install import get_timer
+from celery_dtimer.timer.dtimer import MAX_PAGE
+from celery_dtimer.timer.events import EventInfo
+
+#: Columns of a page of upcoming tasks: a UUID, a time, and the rest of a line.
+ROW = "{due:<23}  {due_in:>12}  {id:<36}  {task} {args} {kwargs}"
+
+
+def _json_option(command: Any) -> Any:
+    help_text = "Answer in JSON."
+    return click.option("--json", "as_json", cls=CeleryOption, help_group="Output", is_flag=True, help=help_text)(
+        command
+    )
+
+
+def _reporting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show an error of ours as one line, and end with status 1."""
+
+    @wraps(command)
+    def reported(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except DTimerError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+    return reported
+
+
+@click.group(name="dtimer")
+def dtimer() -> None:
+    """Look at the delayed tasks that wait in the timer, and cancel them."""
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.option(
+    "-n",
+    "--limit",
+    cls=CeleryOption,
+    help_group="Page",
+    type=click.IntRange(1, MAX_PAGE),
+    default=20,
+    show_default=True,
+    help="Show at most so many tasks.",
+)
+@click.option(
+    "--skip",
+    cls=CeleryOption,
+    help_group="Page",
+    type=click.IntRange(0),
+    default=0,
+    help="Leave out so many of the soonest.",
+)
+@click.option(
+    "--within",
+    cls=CeleryOption,
+    help_group="Page",
+    type=float,
+    help="Only tasks that are due within so many seconds from now.",
+)
+@_json_option
+@click.pass_context
+@handle_preload_options
+@_reporting
+def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: bool) -> None:
+    """List the tasks that wait, soonest first."""
+    timer = get_timer(ctx.obj.app)
+    page = timer.upcoming(duration=within, limit=limit, skip=skip, payloads=True)
+    rows = [
+        {
+            "id": event.id,
+            "due_at": event.due_at.isoformat(),
+            "queue": event.queue,
+            **_task(event.payload, event.id, event.queue),
+        }
+        for event in page
+    ]
+    if as_json:
+        ctx.obj.echo(json.dumps(rows))
+        return
+    for row, event in zip(rows, page, strict=True):
+        due = event.due_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        ctx.obj.echo(ROW.format(**{**row, "due": due, "due_in": _due_in(event.due_at)}))
+    pending = timer.count(duration=within).pending
+    ctx.obj.echo(f"{len(rows)} of {pending} pending")
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.argument("task_id", metavar="ID")
+@_json_option
+@click.pass_context
+@handle_preload_options
+@_reporting
+def peek(ctx: Any, task_id: str, as_json: bool) -> None:
+    """Show where the task ID is: pending, leased or parked. Status 1 if the timer does not know it."""
+    info = get_timer(ctx.obj.app).peek(task_id)
+    if as_json:
+        ctx.obj.echo(json.dumps(None if info is None else _facts(info)))
+    elif info is None:
+        ctx.obj.error(f"{task_id} is unknown: it has run, was cancelled, or was never posted")
+    else:
+        for name, value in _facts(info).items():
+            if value is not None:
+                ctx.obj.echo(f"{name + ':':<18}{value}")
+    if info is None:
+        ctx.exit(1)
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.argument("task_id", metavar="ID")
+@_json_option
+@click.pass_context
+@handle_preload_options
+@_reporting
+def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
+    """Cancel the task ID. Status 0 only if it will not run."""
+    answer = get_timer(ctx.obj.app).cancel(task_id)
+    if as_json:
+        ctx.obj.echo(json.dumps({"id": task_id, "answer": answer.value}))
+    else:
+        said = {
+            "cancelled": "is cancelled and will not run",
+            "delivered": "is in a worker's hands already; nothing was changed",
+            "unknown": "is unknown: it has run, was cancelled, or was never posted",
+        }
+        (ctx.obj.echo if answer else ctx.obj.error)(f"{task_id} {said[answer.value]}")
+    if not answer:
+        ctx.exit(1)
+
+
+def _facts(info: EventInfo) -> dict[str, Any]:
+    """An event as a person or a script wants it: without the payload's bytes."""
+    return {
+        "id": info.id,
+        "state": info.state.value,
+        "due_at": info.due_at.isoformat(),
+        "queue": info.queue,
+        **_task(info.payload, info.id, info.queue),
+        "redeliveries": info.redeliveries,
+        "max_redeliveries": info.max_redeliveries,
+        "holder": info.holder,
+        "until": info.until.isoformat(),
+        "reason": info.reason,
+    }
+
+
+def _task(payload: bytes | None, event_id: str, queue: str) -> dict[str, Any]:
+    """The task's name and arguments, as far as the stored message tells; an event need not be a task's."""
+    try:
+        headers = message.decode(payload or b"", event_id, queue).headers
+    except message.UnknownFormatError:
+        headers = {}
+    return {
+        "task": headers.get("task", "?"),
+        "args": headers.get("argsrepr", ""),
+        "kwargs": headers.get("kwargsrepr", ""),
+    }
+
+
+def _due_in(due_at: datetime) -> str:
+    seconds = (due_at - datetime.now(UTC)).total_seconds()
+    return f"in {seconds:.1f} s" if seconds >= 0 else f"{-seconds:.1f} s ago"

@@ -1,0 +1,130 @@
+"""What a worker gives back when it ends, and what is redelivered when it can't."""
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import POOLS
+from rig.waiting import wait_until
+
+from celery_dtimer import State
+
+CONFIRM_TIMEOUT = 2.0
+
+
+@pytest.fixture(params=POOLS)
+def pool(request):
+    return request.param
+
+
+def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
+    proj, start_worker, pool, timer, wait_for_records, wait_until_empty
+):
+    # The leases would last for minutes: what the second worker runs soon was released, not lapsed.
+    environment = {"CONFIRM_TIMEOUT": "300"}
+    for _ in range(8):
+        proj.nap.post_in(0, 1.0)
+    first = start_worker(pool=pool, concurrency=2, env=environment)
+    wait_for_records(1)
+    wait_until(lambda: timer.count().leased > 2, "more to be claimed than runs")
+    first.term()
+    assert first.wait(20) == 0
+    ended = [row["id"] for row in proj.records() if row["event"] == "end"]
+    started = [row["id"] for row in proj.records() if row["event"] == "start"]
+    assert sorted(ended) == sorted(started)
+    assert len(ended) < 8
+    assert timer.count().pending + timer.count().leased == 8 - len(ended)
+    start_worker(pool=pool, concurrency=2, env=environment)
+    rows = wait_for_records(8, "end", timeout=30)
+    assert len({row["id"] for row in rows}) == len(rows) == 8
+    wait_until_empty()
+
+
+def test_a_task_of_a_killed_worker_runs_elsewhere_within_the_confirm_timeout(
+    proj, start_worker, pool, wait_for_records, wait_until_empty
+):
+    environment = {"CONFIRM_TIMEOUT": str(CONFIRM_TIMEOUT)}
+    doomed = start_worker(pool=pool, env=environment, name="doomed")
+    result = proj.nap.post_in(0, 1.5)
+    wait_for_records(1)
+    start_worker(pool=pool, env=environment, name="heir")
+    # It has renewed the lease at least once if it runs for longer than a third of it.
+    doomed.kill()
+    killed = time.time()
+    assert result.get(timeout=20) == 1.5
+    first, second = [row for row in proj.records() if row["event"] == "start"]
+    assert first["worker"].startswith("doomed")
+    assert second["worker"].startswith("heir")
+    assert second["redelivered"] is True
+    assert second["redeliveries"] == 1
+    assert second["at"] <= killed + CONFIRM_TIMEOUT + 1.0
+    wait_until_empty()
+
+
+def test_what_waits_in_a_killed_worker_runs_elsewhere(proj, start_worker, pool, wait_for_records, wait_until_empty):
+    environment = {"CONFIRM_TIMEOUT": str(CONFIRM_TIMEOUT)}
+    doomed = start_worker(pool=pool, concurrency=1, env=environment)
+    posted = {proj.nap.post_in(0, 0.5).id for _ in range(4)}
+    wait_for_records(1)
+    doomed.kill()
+    start_worker(pool=pool, concurrency=1, env=environment)
+    rows = wait_for_records(4, "end", timeout=30)
+    assert {row["id"] for row in rows} == posted
+    wait_until_empty()
+
+
+def test_a_frozen_worker_loses_its_lease_and_its_late_confirm_changes_nothing(
+    proj, start_worker, wait_for_records, wait_until_empty
+):
+    environment = {"CONFIRM_TIMEOUT": "1"}
+    frozen = start_worker(pool="threads", env=environment, name="frozen")
+    result = proj.nap.post_in(0, 2.0)
+    wait_for_records(1)
+    frozen.pause()
+    start_worker(pool="threads", env=environment, name="heir")
+    wait_for_records(2)
+    frozen.resume()
+    wait_for_records(2, "end")
+    assert result.get(timeout=10) == 2.0
+    wait_until_empty()
+    assert [row["event"] for row in proj.records()].count("start") == 2
+
+
+def test_a_lost_pool_process_gives_its_task_back(proj, start_worker, wait_for_records, wait_until_empty):
+    start_worker(pool="prefork", concurrency=1, env={"CONFIRM_TIMEOUT": "60"})
+    result = proj.nap.post_in(0, 1.0)
+    [row] = wait_for_records(1)
+    os.kill(row["pid"], signal.SIGKILL)
+    assert result.get(timeout=20) == 1.0
+    first, second = [row for row in proj.records() if row["event"] == "start"]
+    assert first["pid"] != second["pid"]
+    assert second["redelivered"] is True
+    wait_until_empty()
+
+
+def test_a_task_that_no_worker_knows_yet_waits_for_one_that_does(proj, start_worker, timer, worker_app):
+    old = start_worker(name="old")
+    # Posted by a newer process: this one knows no such task, and sends it by its name.
+    from celery_dtimer.posting.producer import Posting
+
+    result = proj.app.send_task("proj.newcomer", dtimer=Posting("in", 0))
+    old.wait_for_log("is not registered here", timeout=10)
+    start_worker(name="new", env={"KNOWS_NEWCOMER": "1"})
+    assert result.get(timeout=30) == "known"
+
+
+def test_what_cannot_be_decoded_is_parked_with_the_reason(proj, start_worker, timer, expected_keys):
+    expected_keys.append("{dt:0}:parked")
+    event = timer.post(b"no message of ours", 0, queue="celery")
+    start_worker()
+    info = wait_until(
+        lambda: (seen := timer.peek(event)) and seen.state is State.PARKED and seen, "the event to be parked"
+    )
+    assert "can't be decoded" in info.reason
+    assert info.payload == b"no message of ours"
+
+
+def test_a_worker_with_a_wrong_setting_does_not_start(proj, start_worker):
+    with pytest.raises(AssertionError, match="dtimer_confirm_timeout"):
+        start_worker(env={"CONFIRM_TIMEOUT": "0"})
