@@ -50,7 +50,9 @@ class Bench:
         return [(float(a), float(b)) for a, b in (line.split() for line in self.notes.read_text().splitlines())]
 
     @contextlib.contextmanager
-    def worker(self, pool: str = "prefork", concurrency: int = 2, *options: str, install: bool = True) -> Iterator[psutil.Process]:
+    def worker(
+        self, pool: str = "prefork", concurrency: int = 2, *options: str, install: bool = True
+    ) -> Iterator[psutil.Process]:
         """A worker that is ready, as a psutil process; ended on the way out."""
         log = self.folder / f"worker-{time.monotonic_ns()}.log"
         name = f"bench{time.monotonic_ns()}@localhost"

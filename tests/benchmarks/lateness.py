@@ -41,7 +41,9 @@ def main() -> None:
             for way in ways:
                 latenesses = measure(b, way, arguments.events, arguments.span)
                 collected[way] += latenesses
-                print(f"round {number + 1}  {way:10} {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms")
+                print(
+                    f"round {number + 1}  {way:10} {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms"
+                )
     for way, latenesses in collected.items():
         print(f"all      {way:10} {percentiles(latenesses)}  {len(latenesses)} events, {arguments.pool}")
 
