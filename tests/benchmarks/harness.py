@@ -60,7 +60,7 @@ class Bench:
         argv += ["-c", str(concurrency), *options]
         environment = {**self.environment, "BENCH_INSTALL": "1" if install else "0"}
         with log.open("w") as out:
-            process = subprocess.Popen(argv, env=environment, stdout=out, stderr=out)  # noqa: S603
+            process = subprocess.Popen(argv, env=environment, stdout=out, stderr=out)
         try:
             inspect = self.app.control.inspect(destination=[name], timeout=0.5)
             wait_until(lambda: process.poll() is not None or inspect.ping(), "the worker to be ready", 30)

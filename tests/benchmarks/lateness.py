@@ -16,7 +16,7 @@ def measure(b: Bench, how: str, events: int, span: float) -> list[float]:
     b.clear()
     # Posting is over before the first one is due: what is measured is an idle worker.
     start = time.time() + 1.5 + events / 300
-    for instant in sorted(start + random.uniform(0, span) for _ in range(events)):  # noqa: S311
+    for instant in sorted(start + random.uniform(0, span) for _ in range(events)):
         # An eta, not a countdown: that is counted from somewhere within the call.
         eta = datetime.fromtimestamp(instant, UTC)
         if how == "countdown":
