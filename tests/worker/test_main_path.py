@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import POOLS
+from rig.pools import POOLS
 from rig.waiting import wait_until
 
 from celery_dtimer import Cancellation, State, TimerResult

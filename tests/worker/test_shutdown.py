@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import POOLS
+from rig.pools import POOLS
 from rig.waiting import wait_until
 
 from celery_dtimer import State
