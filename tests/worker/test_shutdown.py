@@ -33,7 +33,9 @@ def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
     ended = [row["id"] for row in proj.records() if row["event"] == "end"]
     started = [row["id"] for row in proj.records() if row["event"] == "start"]
     assert sorted(ended) == sorted(started)
-    assert len(ended) < 8
+    if pool != "threads":
+        # Celery's threads pool cancels what it has queued from 5.7 on only; before, it runs that to its end.
+        assert len(ended) < 8
     assert timer.count().pending + timer.count().leased == 8 - len(ended)
     start_worker(pool=pool, concurrency=2, env=environment)
     rows = wait_for_records(8, "end", timeout=30)
