@@ -145,7 +145,7 @@ def _post(
         return TimerResult(task_id, backend=task_type.backend if task_type else None, task_name=name, app=app)
 
     retry = options.pop("retry", None)
-    policy = {**app.conf.task_publish_retry_policy, **(options.pop("retry_policy", None) or {})}
+    policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
     retries = app.conf.task_publish_retry if retry is None else retry
     if app.conf.task_send_sent_event:
         options["event_dispatcher"] = SentEvents(app, _eta(posting))

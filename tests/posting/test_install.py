@@ -30,9 +30,7 @@ def test_a_second_install_adds_its_settings_even_after_the_first_use(app, add, r
 
 
 @pytest.mark.parametrize("installed_first", [True, False])
-def test_every_kind_of_task_can_be_posted_whether_install_comes_before_or_after(
-    make_app, redis_url, installed_first
-):
+def test_every_kind_of_task_can_be_posted_whether_install_comes_before_or_after(make_app, redis_url, installed_first):
     app = make_app(installed=installed_first, dtimer_url=redis_url)
 
     class Base(Task):
