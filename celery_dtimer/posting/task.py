@@ -97,6 +97,9 @@ def post(
         if options.get(name) is not None:
             raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
     timer = dict(getattr(task, "dtimer_options", {}))
+    if options.get("on_conflict", "postpone") != "postpone":
+        # Meant for the task's own mode; the call has another.
+        timer.pop("max_wait", None)
     timer.update((name, options.pop(name)) for name in TIMER_OPTIONS if name in options)
     check_timer_options(timer)
     posting = Posting(

@@ -44,7 +44,7 @@ def delay_to_ms(delay: object) -> int:
             argument="delay",
             value=delay,
         )
-    return max(0, math.ceil(seconds * 1000))
+    return math.ceil(max(0.0, seconds) * 1000)
 
 
 def eta_to_ms(eta: object) -> int:
