@@ -60,6 +60,8 @@ def blocking_twin(client: redis.Redis) -> redis.Redis:
     pool = client.connection_pool
     options = copy.copy(pool.connection_kwargs)
     options["socket_timeout"] = BLOCK + TIMEOUT
+    # Taking its socket away is how a blocked command is ended: it must not be sent again then.
+    options["retry"] = Retry(NoBackoff(), 0)
     twin = type(pool)(connection_class=pool.connection_class, **options)
     return redis.Redis(connection_pool=twin)
 

@@ -55,7 +55,7 @@ MIN_CONFIRM_TIMEOUT = 0.1
 MAX_PAGE = 10_000
 
 EventHandler = Callable[[Delivery], None]
-ErrorHandler = Callable[[Exception], None]
+ErrorHandler = Callable[[BaseException], None]
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,17 @@ class DTimer:
         """Start to listen. Does nothing if it listens already."""
         if self._listener is not None:
             return
-        self._listener = Listener(
+        listener = Listener(
             self.store,
             queues=lambda: self.queues,
-            deliver=self._handle,
+            deliver=lambda deliveries: self._handle(listener, deliveries),
             max_events=self._max_events,
             confirm_timeout=self.confirm_timeout,
             on_error=self._report,
             name=self.name,
         )
-        self._listener.start()
+        self._listener = listener
+        listener.start()
 
     def leave(self, timeout: float | None = 10.0) -> None:
         """Stop to listen, within ``timeout`` seconds. Does nothing if it does not listen.
@@ -196,18 +197,20 @@ class DTimer:
             self._listener.max_events = self._max_events
             self._listener.wake()
 
-    def _handle(self, deliveries: list[Delivery]) -> None:
+    def _handle(self, listener: Listener, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
+            if self._listener is not listener and delivery.token:
+                listener.release(delivery, counted=False, reason="its listener left")
+                continue
             try:
                 if self._event_handler is None:
                     raise RuntimeError("no event handler: set one with on_event() before join()")
                 self._event_handler(delivery)
-            except Exception as exc:  # noqa: BLE001 - whatever a handler raises is the error handler's
-                if self._listener is not None:
-                    self._listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {exc!r}")
+            except BaseException as exc:  # noqa: BLE001 - even a SystemExit must not end the listener's thread
+                listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {exc!r}")
                 self._report(exc)
 
-    def _report(self, exc: Exception) -> None:
+    def _report(self, exc: BaseException) -> None:
         if self._error_handler is None:
             logger.error("the timer failed: %r", exc, exc_info=exc)
             return
