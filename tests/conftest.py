@@ -67,9 +67,7 @@ def no_key_left_behind(request: pytest.FixtureRequest, expected_keys: list[str])
     if server is None:
         return
     with server.client() as client:
-        found = sorted(
-            key.decode(errors="backslashreplace") for key in client.scan_iter(match="{*", count=1000)
-        )
+        found = sorted(key.decode(errors="backslashreplace") for key in client.scan_iter(match="{*", count=1000))
     left = [key for key in found if not any(fnmatchcase(key, pattern) for pattern in expected_keys)]
     if left:
         pytest.fail(f"keys left behind: {left}; expected were: {expected_keys}", pytrace=False)

@@ -110,7 +110,7 @@ class Listener:
         self._soon: list[tuple[float, int, Delivery]] = []  # heap of what was claimed ahead, by monotonic due
         self._claims = 0
         self._hungry = True  # the last claim left something, or there was none yet
-        self._woken = False  # a wake token was taken: without room it has to be passed on
+        self._woken = False  # a wake token was taken that is to be answered by a claim, if only to pass it on
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._renew_at = 0.0
@@ -263,6 +263,8 @@ class Listener:
         owed, verdict_calls = self._owed, self._verdict_calls()
         room = max(0, self.max_events - len(self._held)) if self._claiming else 0
         overdue = now >= self._claim_at or (self._promised_at is not None and now >= self._promised_at)
+        # A listener that has just filled up may be woken once more, by the token that it pushed itself: its second
+        # thread still blocks. It claims for nothing then, which wakes the next one; kept, the token would be lost.
         claims = overdue or self._woken or (self._hungry and (room > 0 or not self._claiming))
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
@@ -289,7 +291,8 @@ class Listener:
         if claims:
             self._claim_at = time.monotonic() + TAKEOVER
             self._promised_at = None
-            self._hungry = self._woken = False
+            self._woken = False
+            self._hungry = self._hungry and self._claiming and room == 0
             if queues and not isinstance(replies[-1], Exception):
                 self._claimed(replies[-1], queues, room, now)
         self._listen_on(queues)

@@ -86,7 +86,7 @@ class TestOnRedis:
         wait_until_empty()
         assert [row["event"] for row in proj.records()] == ["start", "end"]
 
-    def test_a_worker_leaves_the_events_of_other_queues_alone(self, proj, start_worker, pool, wait_for_records):
+    def test_a_worker_leaves_the_events_of_other_queues_alone(self, proj, start_worker, pool):
         other = proj.note.post(("other",), delay=0.1, queue="other")
         mine = proj.note.post(("mine",), delay=0.3, queue="mine")
         start_worker(pool=pool, queues="mine,third")
