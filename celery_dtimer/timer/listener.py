@@ -123,8 +123,9 @@ class Listener:
     def start(self) -> None:
         """Start to listen."""
         for name, target in (("listener", self._run), ("waker", self._block)):
-            thread = threading.Thread(target=target, name=f"dtimer-{name}", daemon=True)
-            self._threads.append(thread)
+            self._threads.append(threading.Thread(target=target, name=f"dtimer-{name}", daemon=True))
+        # The loop's own last: its first delivery may stop both.
+        for thread in reversed(self._threads):
             thread.start()
 
     def stop(self, timeout: float | None = None, *, release: bool = False) -> bool:
