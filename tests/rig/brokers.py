@@ -63,9 +63,8 @@ def sqs_broker(server: SqsServer) -> BrokerPlace:
     options = {
         "region": "us-east-1",
         "is_secure": False,
-        "endpoint_url": server.endpoint,
         "queue_name_prefix": f"test-{uuid.uuid4().hex[:12]}-",
         "wait_time_seconds": 1,  # of a long poll
         "polling_interval": 0.2,
     }
-    return BrokerPlace("sqs://id:secret@", options)
+    return BrokerPlace(f"sqs://id:secret@{server.address}", options)

@@ -25,9 +25,9 @@ class SqsServer:
         self._port = 0
 
     @property
-    def endpoint(self) -> str:
-        """The URL that stands for Amazon's."""
-        return f"http://{HOST}:{self._port}"
+    def address(self) -> str:
+        """Host and port that stand for Amazon's."""
+        return f"{HOST}:{self._port}"
 
     def start(self) -> Self:
         """Start the process, and wait until it listens.
