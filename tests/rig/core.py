@@ -101,7 +101,7 @@ class CoreSuite(MainPath):
         assert row["at"] >= due_at.timestamp()
 
     def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
-        self, proj, start_worker, pool, timer, wait_for_records, wait_until_empty
+        self, proj, start_worker, pool, broker_transport, timer, wait_for_records, wait_until_empty
     ):
         # The leases would last for minutes: what the second worker runs soon was released, not lapsed.
         environment = {"CONFIRM_TIMEOUT": "300"}
@@ -115,8 +115,9 @@ class CoreSuite(MainPath):
         ended = [row["id"] for row in proj.records() if row["event"] == "end"]
         started = [row["id"] for row in proj.records() if row["event"] == "start"]
         assert sorted(ended) == sorted(started)
-        if pool != "threads":
-            # Celery's threads pool cancels what it has queued from 5.7 on only; before, it runs that to its end.
+        if pool != "threads" and broker_transport != "filesystem":
+            # Celery's threads pool cancels what it has queued from 5.7 on only; before, it runs that to its end. So
+            # does prefork beside a broker without a hub.
             assert len(ended) < 8
         assert timer.count().pending + timer.count().leased == 8 - len(ended)
         start_worker(pool=pool, concurrency=2, env=environment)
