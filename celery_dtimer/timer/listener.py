@@ -109,7 +109,9 @@ class Listener:
         self._held: dict[Delivery, float] = {}  # delivery -> monotonic instant of its lapse
         self._soon: list[tuple[float, int, Delivery]] = []  # heap of what was claimed ahead, by monotonic due
         self._claims = 0
+        self._loaded = False
         self._hungry = True  # the last claim left something, or there was none yet
+        self._woken = False  # a wake token was taken that is to be answered by a claim, if only to pass it on
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._renew_at = 0.0
@@ -122,27 +124,34 @@ class Listener:
     def start(self) -> None:
         """Start to listen."""
         for name, target in (("listener", self._run), ("waker", self._block)):
-            thread = threading.Thread(target=target, name=f"dtimer-{name}", daemon=True)
-            self._threads.append(thread)
+            self._threads.append(threading.Thread(target=target, name=f"dtimer-{name}", daemon=True))
+        # The loop's own last: its first delivery may stop both.
+        for thread in reversed(self._threads):
             thread.start()
 
     def stop(self, timeout: float | None = None, *, release: bool = False) -> bool:
         """Send what is owed, pass the promises on and stop; returns whether that took less than ``timeout``.
 
         Args:
-            timeout: Seconds; None: as long as Redis takes to answer once.
+            timeout: Seconds; None: as long as Redis takes to answer once. A handler's own thread does not wait.
             release: Give back what is held still; else it stays leased.
         """
+        # First the thread that waits for wake tokens, or it would take the one that passes the promise on.
+        self._stopped.set()
+        self._has_room.set()
+        for _ in range(20):
+            # Again and again: it may be about to connect.
+            self._wake_client.connection_pool.disconnect()
+            self._threads[1].join(0.05)
+            if not self._threads[1].is_alive():
+                break
         if release:
             self._mailbox.put("release all")
         self._mailbox.put("stop")
+        if self._threads[0] is threading.current_thread():
+            return True
         self._threads[0].join(timeout)
-        ended = not self._threads[0].is_alive()
-        self._stopped.set()
-        self._has_room.set()
-        self._wake_client.connection_pool.disconnect()
-        self._threads[1].join(1.0)
-        return ended
+        return not self._threads[0].is_alive()
 
     def pause(self) -> None:
         """Claim nothing from now on; go on renewing and confirming."""
@@ -199,7 +208,7 @@ class Listener:
                 self._failed(exc)
             else:
                 self._recovered()
-            if self._stopping and (not self._owed or self._failures):
+            if self._stopping and not self._soon and (not self._owed or self._failures):
                 return
 
     def _collect(self) -> None:
@@ -232,7 +241,7 @@ class Listener:
             if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
                 self._owed.append(note)
         elif note == "wake":
-            self._hungry = True
+            self._hungry = self._woken = True
         elif note == "release all":
             for delivery in list(self._held):
                 self._note(_Verdict(delivery, "release", reason="its worker shut down"))
@@ -241,7 +250,9 @@ class Listener:
         else:
             for _, _, delivery in self._soon:
                 self._note(_Verdict(delivery, "release", AHEAD_MS, counted=False, reason="its listener stopped"))
-            self._soon.clear()
+            # What is delivered once is not in Redis any more: it is still handed over when it is due.
+            self._soon = [entry for entry in self._soon if not entry[2].token]
+            heapq.heapify(self._soon)
             self._claiming = False
             self._hungry = True  # one more claim, for nothing: it passes the promises on
             self._has_room.clear()
@@ -254,7 +265,9 @@ class Listener:
         owed, verdict_calls = self._owed, self._verdict_calls()
         room = max(0, self.max_events - len(self._held)) if self._claiming else 0
         overdue = now >= self._claim_at or (self._promised_at is not None and now >= self._promised_at)
-        claims = overdue or (self._hungry and (room > 0 or not self._claiming))
+        # A listener that has just filled up may be woken once more, by the token that it pushed itself: its second
+        # thread still blocks. It claims for nothing then, which wakes the next one; kept, the token would be lost.
+        claims = overdue or self._woken or (self._hungry and (room > 0 or not self._claiming))
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
         if claims and queues:
@@ -270,6 +283,9 @@ class Listener:
                     ahead_ms=AHEAD_MS,
                 )
             )
+        if not self._loaded:
+            self.store.load_scripts()
+            self._loaded = True
         replies = self.store.run_all(calls) if calls else []
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
@@ -280,7 +296,8 @@ class Listener:
         if claims:
             self._claim_at = time.monotonic() + TAKEOVER
             self._promised_at = None
-            self._hungry = False
+            self._woken = False
+            self._hungry = self._hungry and self._claiming and room == 0
             if queues and not isinstance(replies[-1], Exception):
                 self._claimed(replies[-1], queues, room, now)
         self._listen_on(queues)
@@ -390,6 +407,7 @@ class Listener:
             self._on_error(exc)
         pause = min(RETRY_LAST, RETRY_FIRST * 2**self._failures)
         self._failures += 1
+        self._loaded = False
         self._hungry = True
         self._quiet_until = time.monotonic() + pause
 

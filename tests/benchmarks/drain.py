@@ -6,6 +6,7 @@ usage: drain.py [--pools prefork,threads,solo] [--events 5000] [--rounds 3]
 import argparse
 import statistics
 import time
+from functools import partial
 
 from harness import Bench, bench, in_turn, rate
 
@@ -53,7 +54,7 @@ def main() -> None:
             ways = {"posted": posted, "plain": plain}
             if not arguments.without_countdown and pool != "solo":
                 ways["countdown"] = countdown
-            contenders = {name: lambda way=way: way(b, pool, arguments.events) for name, way in ways.items()}
+            contenders = {name: partial(way, b, pool, arguments.events) for name, way in ways.items()}
             figures = in_turn(arguments.rounds, contenders)
             medians = {name: statistics.median(values) for name, values in figures.items()}
             row = "  ".join(f"{name} {median:6.0f}/s" for name, median in medians.items())

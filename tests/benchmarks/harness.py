@@ -50,7 +50,9 @@ class Bench:
         return [(float(a), float(b)) for a, b in (line.split() for line in self.notes.read_text().splitlines())]
 
     @contextlib.contextmanager
-    def worker(self, pool: str = "prefork", concurrency: int = 2, *options: str, install: bool = True) -> Iterator[psutil.Process]:
+    def worker(
+        self, pool: str = "prefork", concurrency: int = 2, *options: str, install: bool = True
+    ) -> Iterator[psutil.Process]:
         """A worker that is ready, as a psutil process; ended on the way out."""
         log = self.folder / f"worker-{time.monotonic_ns()}.log"
         name = f"bench{time.monotonic_ns()}@localhost"
@@ -58,7 +60,7 @@ class Bench:
         argv += ["-c", str(concurrency), *options]
         environment = {**self.environment, "BENCH_INSTALL": "1" if install else "0"}
         with log.open("w") as out:
-            process = subprocess.Popen(argv, env=environment, stdout=out, stderr=out)  # noqa: S603
+            process = subprocess.Popen(argv, env=environment, stdout=out, stderr=out)
         try:
             inspect = self.app.control.inspect(destination=[name], timeout=0.5)
             wait_until(lambda: process.poll() is not None or inspect.ping(), "the worker to be ready", 30)

@@ -16,7 +16,7 @@ def measure(b: Bench, how: str, events: int, span: float) -> list[float]:
     b.clear()
     # Posting is over before the first one is due: what is measured is an idle worker.
     start = time.time() + 1.5 + events / 300
-    for instant in sorted(start + random.uniform(0, span) for _ in range(events)):  # noqa: S311
+    for instant in sorted(start + random.uniform(0, span) for _ in range(events)):
         # An eta, not a countdown: that is counted from somewhere within the call.
         eta = datetime.fromtimestamp(instant, UTC)
         if how == "countdown":
@@ -41,7 +41,9 @@ def main() -> None:
             for way in ways:
                 latenesses = measure(b, way, arguments.events, arguments.span)
                 collected[way] += latenesses
-                print(f"round {number + 1}  {way:10} {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms")
+                print(
+                    f"round {number + 1}  {way:10} {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms"
+                )
     for way, latenesses in collected.items():
         print(f"all      {way:10} {percentiles(latenesses)}  {len(latenesses)} events, {arguments.pool}")
 

@@ -82,9 +82,7 @@ class ProcessContainer:
     @property
     def attrs(self) -> dict[str, Any]:
         """The parts of ``docker inspect`` that are read."""
-        bindings = {
-            inside: [{"HostIp": HOST, "HostPort": str(port)}] for inside, port in self.host_ports.items()
-        }
+        bindings = {inside: [{"HostIp": HOST, "HostPort": str(port)}] for inside, port in self.host_ports.items()}
         # The vendors build the URL that the *other* nodes use as prefix + Hostname, without a port.
         address = next((f"{HOST}:{port}" for port in self.host_ports.values()), self.hostname)
         return {
@@ -188,9 +186,7 @@ class ProcessContainer:
 
     def _environment(self) -> dict[str, str]:
         # CELERY_* of the shell would configure the workers under test, DOCKER_* could reach a real engine.
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "DOCKER_"))
-        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "DOCKER_"))}
         return {**inherited, **self._recipe.environment(self)}
 
     def _listening_sockets(self) -> bytes:

@@ -158,7 +158,7 @@ def result_backend_url(redis_server: RedisServer, redis_url: str) -> str:
 
 
 @pytest.fixture
-def worker_app(  # noqa: PLR0917
+def worker_app(
     request: pytest.FixtureRequest,
     docker_client: ProcessDocker,
     app_file: Path,

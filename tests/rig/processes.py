@@ -22,9 +22,7 @@ class NodeProcess:
     no pool children behind. Standard output and error go, appended, to ``log``.
     """
 
-    def __init__(
-        self, argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         with log.open("ab") as sink:
             self._main = subprocess.Popen(

@@ -42,7 +42,7 @@ class Killer:
                 self.killed.append((worker.hostname(), time.time()))
                 worker.kill()
                 worker.restart()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - raised again in the test's thread
             self.error = exc
 
 

@@ -1,0 +1,48 @@
+# make demo: two workers, a hundred delayed tasks, and one of the workers is killed.
+# make test: all tests, against servers and workers that they start themselves.
+# Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
+
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+# Arguments for pytest: make test TESTS="tests/timer -k lease"
+TESTS ?= tests
+
+help:
+	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
+	@echo "make test   the same for all tests (some minutes); TESTS=tests/timer for a part of them"
+	@echo "make lint   ruff, mypy and import-linter"
+	@echo "make bench  lateness and drain of a worker, beside plain Celery"
+
+demo: .venv/installed-demo
+	@cd example_project && exec ../.venv/bin/python -m demo
+
+# Installed in place, so that only a change of the dependencies takes a new installation.
+.venv/installed-demo: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, and $(PYTHON) is " + sys.version.split()[0] + ": make demo PYTHON=python3.13")'
+	@echo "installing into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+# Two processes: most of a test's time is waiting, but the tests of workers start processes of their own.
+test: .venv/installed-dev
+	@.venv/bin/python -m pytest $(TESTS) -n 2 --cov --cov-report=
+
+lint: .venv/installed-dev
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+bench: .venv/installed-dev
+	@.venv/bin/python tests/benchmarks/lateness.py
+	@.venv/bin/python tests/benchmarks/drain.py
+
+.venv/installed-dev: .venv/installed-demo
+	@echo "installing what tests and linters need ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	@touch $@
+
+clean:
+	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,5 @@
+"""A small shop whose delayed tasks wait in Redis."""
+
+from shop.celery import app as celery_app
+
+__all__ = ("celery_app",)

@@ -1,0 +1,1 @@
+"""Accounts: trials that end, and statements."""

@@ -1,0 +1,1 @@
+"""Baskets, which lapse when nobody touches them."""

@@ -1,0 +1,1 @@
+"""Orders, and the reminders that they be paid."""

@@ -1,0 +1,99 @@
+"""Pages of what is pending, and counts."""
+
+from datetime import timedelta
+
+from keyspace import snapshot
+from seeds import FUTURE_MS, PAST_MS, at, event, seed
+
+from celery_dtimer.timer.dtimer import Post
+from celery_dtimer.timer.events import Counts, Upcoming
+
+
+def ids(page):
+    return [row.id for row in page]
+
+
+def test_upcoming_is_what_is_pending_in_all_queues_soonest_first(timer, store):
+    seed(
+        store,
+        event("c", FUTURE_MS + 2, queue="one"),
+        event("a", PAST_MS, queue="two"),
+        event("d", FUTURE_MS + 2, queue="two"),
+        event("b", FUTURE_MS, queue="one"),
+    )
+    assert timer.upcoming() == [
+        Upcoming("a", "two", at(PAST_MS), None),
+        Upcoming("b", "one", at(FUTURE_MS), None),
+        Upcoming("c", "one", at(FUTURE_MS + 2), None),
+        Upcoming("d", "two", at(FUTURE_MS + 2), None),
+    ]
+
+
+def test_upcoming_of_nothing_is_empty(timer):
+    assert timer.upcoming() == []
+    assert timer.count() == Counts(0, 0, 0)
+
+
+def test_payloads_come_only_when_they_are_asked_for(timer, store):
+    seed(store, event("x", payload=b""), event("y", PAST_MS + 1, payload=b"\x00[]"))
+    assert [row.payload for row in timer.upcoming(payloads=True)] == [b"", b"\x00[]"]
+    assert [row.payload for row in timer.upcoming()] == [None, None]
+
+
+def test_pages_join_without_a_gap_or_an_overlap(timer):
+    posts = [Post(b"", eta=at(FUTURE_MS + i // 3), id=f"{i:03}", queue=f"q{i % 4}") for i in range(100)]
+    timer.post_many(posts)
+    pages = [timer.upcoming(limit=7, skip=skip) for skip in range(0, 110, 7)]
+    assert [event_id for page in pages for event_id in ids(page)] == [post.id for post in posts]
+    assert max(map(len, pages)) == 7
+    assert pages[-1] == []
+
+
+def test_offset_and_duration_bound_what_is_seen_and_counted(timer):
+    for delay in (10, 100, 1000):
+        timer.post(b"", delay, id=str(delay))
+    timer.post(b"", eta=at(PAST_MS), id="past")
+    cases = [
+        ({}, ["past", "10", "100", "1000"]),
+        ({"offset": 0}, ["10", "100", "1000"]),
+        ({"offset": 50}, ["100", "1000"]),
+        ({"offset": timedelta(seconds=50)}, ["100", "1000"]),
+        ({"duration": 50}, ["past", "10"]),
+        ({"offset": 50, "duration": 500}, ["100"]),
+        ({"offset": 50, "duration": 20}, []),
+        ({"offset": 5000}, []),
+        ({"duration": timedelta(0)}, ["past"]),
+    ]
+    for bounds, expected in cases:
+        assert ids(timer.upcoming(**bounds)) == expected, bounds
+        assert timer.count(**bounds).pending == len(expected), bounds
+
+
+def test_what_is_leased_or_parked_is_counted_and_not_upcoming(timer, store, claim):
+    seed(store, event("a"), event("b", PAST_MS + 1), event("c", FUTURE_MS))
+    leased, parked = claim()
+    assert ids(timer.upcoming()) == ["c"]
+    assert timer.count() == Counts(pending=1, leased=2, parked=0)
+    store.ask(store.park("default", [parked], "why"))
+    assert timer.count() == Counts(pending=1, leased=1, parked=1)
+    assert timer.confirm(leased)
+    assert timer.count() == Counts(pending=1, leased=0, parked=1)
+
+
+def test_asking_changes_nothing(timer, store, claim, redis_client):
+    seed(store, event("a"), event("b", FUTURE_MS, queue="other"))
+    claim()
+    before = snapshot(redis_client)
+    timer.upcoming(payloads=True)
+    timer.count()
+    assert snapshot(redis_client) == before
+
+
+def test_a_queue_is_seen_as_long_as_it_holds_anything(timer, store, claim):
+    seed(store, event("a", queue="one"), event("b", FUTURE_MS, queue="one"))
+    (delivery,) = claim("one")
+    assert ids(timer.upcoming()) == ["b"]
+    assert timer.confirm(delivery)
+    assert ids(timer.upcoming()) == ["b"]
+    claim("one", room=0)
+    assert ids(timer.upcoming()) == ["b"]
