@@ -110,7 +110,7 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
         *more: Any,
         **options: Any,
     ) -> Any:
-        posting = options.pop(POSTING_OPTION, None) or _retry_of_fired(app, countdown, eta, task_id)
+        posting = options.pop(POSTING_OPTION, None) or _retry_of_fired(countdown, eta, task_id)
         if posting is None:
             return send_to_broker(name, args, kwargs, countdown, eta, task_id, producer, *more, **options)
         return _post(app, send_to_broker, posting, name, args, kwargs, task_id=task_id, **options)
@@ -118,13 +118,13 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
     return send_task
 
 
-def _retry_of_fired(app: Any, countdown: Any, eta: Any, task_id: str | None) -> Posting | None:
+def _retry_of_fired(countdown: Any, eta: Any, task_id: str | None) -> Posting | None:
     """A task that the timer fired and that retries goes back to the timer, whatever the broker could do."""
     task = get_current_worker_task()
     if task is None or task_id is None or task.request.id != task_id or getattr(task.request, DELIVERY_HEADER) is None:
         return None
     if eta is not None:
-        return Posting("at", eta_of(app, eta), on_conflict="replace")
+        return Posting("at", eta_of(eta), on_conflict="replace")
     return Posting("in", delay_to_ms(countdown or 0), on_conflict="replace")
 
 
