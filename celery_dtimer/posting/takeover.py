@@ -18,13 +18,13 @@ def posting_for(extension: Extension, countdown: Any, eta: Any, task_id: str | N
     """
     if _is_retry_of_fired(task_id):
         # Whatever the broker could do: its event is in the timer, and so is what comes after it.
-        return _posting(extension, countdown, eta)
+        return _posting(countdown, eta)
     if not countdown and not eta:
         return None
     threshold = extension.settings.takeover
     if threshold is None:
         return None
-    posting = _posting(extension, countdown, eta)
+    posting = _posting(countdown, eta)
     wait_ms = posting.when_ms if posting.clock == "in" else posting.when_ms - time.time() * 1000
     # An instant that is over is no delay, whatever the threshold.
     return posting if wait_ms >= threshold * 1000 and wait_ms > 0 else None
@@ -35,8 +35,8 @@ def _is_retry_of_fired(task_id: str | None) -> bool:
     return task is not None and task.request.id == task_id and getattr(task.request, DELIVERY_HEADER) is not None
 
 
-def _posting(extension: Extension, countdown: Any, eta: Any) -> Posting:
+def _posting(countdown: Any, eta: Any) -> Posting:
     # Celery sends two messages for one id where its caller says so twice, as a retry does; the timer has one event.
     if eta and not countdown:
-        return Posting("at", eta_of(extension.app, eta), on_conflict="replace")
+        return Posting("at", eta_of(eta), on_conflict="replace")
     return Posting("in", delay_to_ms(countdown or 0), on_conflict="replace")
