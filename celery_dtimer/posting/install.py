@@ -7,6 +7,7 @@ from typing import Any
 
 from celery._state import get_current_worker_task
 from celery.app.task import Context
+from celery.local import maybe_evaluate
 
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
 from celery_dtimer.posting.producer import DELIVERY_HEADER, Posting, SentEvents, TimerProducer
@@ -37,7 +38,7 @@ def install(app: Any, **settings: Any) -> Any:
     """
     installed = getattr(app, ATTRIBUTE, None)
     if isinstance(installed, Extension):
-        installed.given.update(settings)
+        installed.give(settings)
         return app
     setattr(app, ATTRIBUTE, Extension(app, dict(settings)))
     app.steps["consumer"].add(STEP)
@@ -77,6 +78,13 @@ def _equip_all(app: Any) -> None:
         setattr(app, name, _equipping(getattr(app, name)))
     for task in dict(app._tasks).values():  # noqa: SLF001 - app.tasks would finalize the app
         equip(task)
+    # Tasks that were defined and not yet made: their promises keep the methods that the app had then.
+    for promise in tuple(app._pending):  # noqa: SLF001 - the same
+        promise.__then__(_equip_made, promise)
+
+
+def _equip_made(promise: Any) -> None:
+    equip(maybe_evaluate(promise))
 
 
 def _equipping(register: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,20 +107,12 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
         eta: Any = None,
         task_id: str | None = None,
         producer: Any = None,
+        *more: Any,
         **options: Any,
     ) -> Any:
         posting = options.pop(POSTING_OPTION, None) or _retry_of_fired(app, countdown, eta, task_id)
         if posting is None:
-            return send_to_broker(
-                name,
-                args,
-                kwargs,
-                countdown=countdown,
-                eta=eta,
-                task_id=task_id,
-                producer=producer,
-                **options,
-            )
+            return send_to_broker(name, args, kwargs, countdown, eta, task_id, producer, *more, **options)
         return _post(app, send_to_broker, posting, name, args, kwargs, task_id=task_id, **options)
 
     return send_task
@@ -145,7 +145,7 @@ def _post(
         return TimerResult(task_id, backend=task_type.backend if task_type else None, task_name=name, app=app)
 
     retry = options.pop("retry", None)
-    policy = {**app.conf.task_publish_retry_policy, **(options.pop("retry_policy", None) or {})}
+    policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
     retries = app.conf.task_publish_retry if retry is None else retry
     if app.conf.task_send_sent_event:
         options["event_dispatcher"] = SentEvents(app, _eta(posting))

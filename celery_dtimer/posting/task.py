@@ -13,7 +13,7 @@ from celery_dtimer.posting.producer import Posting
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.when import eta_of
 from celery_dtimer.timer.events import ON_CONFLICT, check_max_redeliveries
-from celery_dtimer.timer.times import Delay, delay_to_ms
+from celery_dtimer.timer.times import Delay, delay_to_ms, max_wait_to_ms
 
 #: Options of ``post`` that are the timer's, not ``apply_async``'s.
 TIMER_OPTIONS = ("max_redeliveries", "on_conflict", "max_wait")
@@ -97,6 +97,9 @@ def post(
         if options.get(name) is not None:
             raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
     timer = dict(getattr(task, "dtimer_options", {}))
+    if options.get("on_conflict", "postpone") != "postpone":
+        # Meant for the task's own mode; the call has another.
+        timer.pop("max_wait", None)
     timer.update((name, options.pop(name)) for name in TIMER_OPTIONS if name in options)
     check_timer_options(timer)
     posting = Posting(
@@ -104,7 +107,7 @@ def post(
         when_ms=delay_to_ms(delay) if eta is None else eta_of(task.app, eta),
         max_redeliveries=timer.get("max_redeliveries"),
         on_conflict=timer.get("on_conflict", "error"),
-        max_wait_ms=0 if timer.get("max_wait") is None else delay_to_ms(timer["max_wait"]),
+        max_wait_ms=0 if timer.get("max_wait") is None else max_wait_to_ms(timer["max_wait"]),
     )
     result: TimerResult = task.apply_async(
         args if args is None else tuple(args), kwargs and dict(kwargs), **options, **{POSTING_OPTION: posting}

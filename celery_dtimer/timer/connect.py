@@ -5,7 +5,7 @@ retries commands on its own; a claim that is sent twice would claim twice. So bo
 """
 
 import copy
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 import redis
 from redis.backoff import NoBackoff
@@ -28,12 +28,13 @@ def connect(url: str) -> redis.Redis:
     Raises:
         SettingsError: The URL is none that redis-py understands.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
+    shown = without_password(url)
     if scheme not in SCHEMES:
         raise SettingsError(
-            f"dtimer_url is a URL of {', '.join(f'{s}://' for s in SCHEMES)}, not {without_password(url)!r}",
+            f"dtimer_url is a URL of {', '.join(f'{s}://' for s in SCHEMES)}, not {shown!r}",
             setting="dtimer_url",
-            value=without_password(url),
+            value=shown,
         )
     try:
         return redis.Redis.from_url(
@@ -44,10 +45,14 @@ def connect(url: str) -> redis.Redis:
             socket_keepalive=scheme != "unix",
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError as exc:
+    except ValueError:
+        # Its text may quote a part of the password.
         raise SettingsError(
-            f"dtimer_url {without_password(url)!r}: {exc}", setting="dtimer_url", value=without_password(url)
-        ) from exc
+            f"dtimer_url {shown!r} is no URL that redis-py understands; in a password, the characters / ? # [ ] @ "
+            "have to be percent-encoded",
+            setting="dtimer_url",
+            value=shown,
+        ) from None
 
 
 def blocking_twin(client: redis.Redis) -> redis.Redis:
@@ -55,15 +60,16 @@ def blocking_twin(client: redis.Redis) -> redis.Redis:
     pool = client.connection_pool
     options = copy.copy(pool.connection_kwargs)
     options["socket_timeout"] = BLOCK + TIMEOUT
+    # Taking its socket away is how a blocked command is ended: it must not be sent again then.
+    options["retry"] = Retry(NoBackoff(), 0)
     twin = type(pool)(connection_class=pool.connection_class, **options)
     return redis.Redis(connection_pool=twin)
 
 
 def without_password(url: str) -> str:
-    """Return the URL as it may be logged."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{name}:**@{host}"))
+    """Return the URL as it may be logged, also one that is no URL because of the characters in its password."""
+    url = re.sub(r"([?&]\w*password=)[^&]*", r"\1**", url)
+    before, at, host = url.rpartition("@")
+    scheme, mark, user = before.rpartition("://")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{mark}{name}:**@{host}" if at and colon else url

@@ -38,7 +38,7 @@ from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.listener import Listener
 from celery_dtimer.timer.scripts import Call
 from celery_dtimer.timer.store import BATCH, Store
-from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime
+from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, max_wait_to_ms, ms_to_datetime
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ MIN_CONFIRM_TIMEOUT = 0.1
 MAX_PAGE = 10_000
 
 EventHandler = Callable[[Delivery], None]
-ErrorHandler = Callable[[Exception], None]
+ErrorHandler = Callable[[BaseException], None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DTimer:
             ``decode_responses`` must be off).
         namespace: Name of one independent set of events.
         max_events: At most so many events are held at a time by this listener.
-        confirm_timeout: Seconds after which an event that was not confirmed is delivered again.
+        confirm_timeout: Seconds, or a timedelta, after which an event that was not confirmed is delivered again.
         queues: Names of the queues that this listener claims for; the first one is the default for posts.
         max_redeliveries: Default of ``post``.
         max_payload: Largest payload, in bytes.
@@ -94,25 +94,26 @@ class DTimer:
         url_or_client: str | redis.Redis,
         namespace: str = "dt",
         max_events: int = 8,
-        confirm_timeout: float = 10.0,
+        confirm_timeout: Delay = 10.0,
         *,
         queues: Sequence[str] = ("default",),
         max_redeliveries: int = MAX_REDELIVERIES,
         max_payload: int = MAX_PAYLOAD,
         name: str | None = None,
     ) -> None:
-        if max_events < 1:
-            raise InvalidEventError(
-                f"max_events is 1 or more, not {max_events!r}", argument="max_events", value=max_events
-            )
-        if not MIN_CONFIRM_TIMEOUT <= confirm_timeout < float("inf"):
-            raise InvalidEventError(
-                f"confirm_timeout is {MIN_CONFIRM_TIMEOUT} s or more, not {confirm_timeout!r}",
-                argument="confirm_timeout",
-                value=confirm_timeout,
-            )
+        _check_whole("max_events", max_events, 1)
+        _check_whole("max_payload", max_payload, 0)
+        confirm_timeout = _check_timeout(confirm_timeout)
+        if isinstance(queues, str) or not queues:
+            raise InvalidEventError(f"queues is one or more names, not {queues!r}", argument="queues", value=queues)
         self._own_client = isinstance(url_or_client, str)
         client = connect(url_or_client) if isinstance(url_or_client, str) else url_or_client
+        if client.get_encoder().decode_responses:
+            raise InvalidEventError(
+                "the client decodes responses, and payloads are bytes: give one without decode_responses",
+                argument="url_or_client",
+                value=client,
+            )
         self.namespace = namespace
         self.confirm_timeout = confirm_timeout
         self.queues = tuple(check_queue(queue) for queue in queues)
@@ -149,16 +150,17 @@ class DTimer:
         """Start to listen. Does nothing if it listens already."""
         if self._listener is not None:
             return
-        self._listener = Listener(
+        listener = Listener(
             self.store,
             queues=lambda: self.queues,
-            deliver=self._handle,
+            deliver=lambda deliveries: self._handle(listener, deliveries),
             max_events=self._max_events,
             confirm_timeout=self.confirm_timeout,
             on_error=self._report,
             name=self.name,
         )
-        self._listener.start()
+        self._listener = listener
+        listener.start()
 
     def leave(self, timeout: float | None = 10.0) -> None:
         """Stop to listen, within ``timeout`` seconds. Does nothing if it does not listen.
@@ -195,18 +197,20 @@ class DTimer:
             self._listener.max_events = self._max_events
             self._listener.wake()
 
-    def _handle(self, deliveries: list[Delivery]) -> None:
+    def _handle(self, listener: Listener, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
+            if self._listener is not listener and delivery.token:
+                listener.release(delivery, counted=False, reason="its listener left")
+                continue
             try:
                 if self._event_handler is None:
                     raise RuntimeError("no event handler: set one with on_event() before join()")
                 self._event_handler(delivery)
-            except Exception as exc:  # noqa: BLE001 - whatever a handler raises is the error handler's
-                if self._listener is not None:
-                    self._listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {exc!r}")
+            except BaseException as exc:  # noqa: BLE001 - even a SystemExit must not end the listener's thread
+                listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {exc!r}")
                 self._report(exc)
 
-    def _report(self, exc: Exception) -> None:
+    def _report(self, exc: BaseException) -> None:
         if self._error_handler is None:
             logger.error("the timer failed: %r", exc, exc_info=exc)
             return
@@ -397,27 +401,48 @@ class DTimer:
             skip: Leave out so many, for the next page.
             payloads: Whether to read the payloads too.
         """
-        if not 1 <= limit <= MAX_PAGE or skip < 0:
-            raise InvalidEventError(
-                f"limit is 1 to {MAX_PAGE} and skip 0 or more, not {limit!r} and {skip!r}",
-                argument="limit",
-                value=limit,
-            )
+        _check_whole("limit", limit, 1, MAX_PAGE)
+        _check_whole("skip", skip, 0)
         return self.store.upcoming(
-            offset_ms=_span(offset), duration_ms=_span(duration), skip=skip, limit=limit, payloads=payloads
+            offset_ms=_span(offset, "offset"),
+            duration_ms=_span(duration, "duration"),
+            skip=skip,
+            limit=limit,
+            payloads=payloads,
         )
 
     def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
         """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
-        return self.store.count(offset_ms=_span(offset), duration_ms=_span(duration))
+        return self.store.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
 
     def replay(self, id: str, delay: Delay = timedelta()) -> bool:  # noqa: A002 - the word of the original
         """Make a parked event pending again. False, and nothing changed, if it is not parked."""
         return self.store.replay(check_id(id), delay_to_ms(delay)) >= 0
 
 
-def _span(delay: Delay | None) -> int | None:
-    return None if delay is None else delay_to_ms(delay)
+def _span(delay: Delay | None, argument: str) -> int | None:
+    return None if delay is None else delay_to_ms(delay, argument)
+
+
+def _check_whole(argument: str, value: object, least: int, most: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        upwards = "or more" if most is None else f"to {most}"
+        raise InvalidEventError(f"{argument} is {least} {upwards}, not {value!r}", argument=argument, value=value)
+
+
+def _check_timeout(value: object) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if (
+        not isinstance(seconds, int | float)
+        or isinstance(seconds, bool)
+        or not MIN_CONFIRM_TIMEOUT <= seconds < float("inf")
+    ):
+        raise InvalidEventError(
+            f"confirm_timeout is {MIN_CONFIRM_TIMEOUT} s or more, not {value!r}",
+            argument="confirm_timeout",
+            value=value,
+        )
+    return seconds
 
 
 def _conflict(on_conflict: str) -> str:
@@ -439,4 +464,4 @@ def _max_wait(max_wait: Delay | None, on_conflict: str) -> int:
             argument="max_wait",
             value=max_wait,
         )
-    return delay_to_ms(max_wait)
+    return max_wait_to_ms(max_wait)

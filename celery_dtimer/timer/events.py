@@ -41,6 +41,14 @@ class NewEvent:
     queue: str = "default"
 
 
+def _utf8_size(text: str) -> int:
+    """Return how many bytes of UTF-8 the text has; 0 if it has none, since it has half a surrogate pair."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
+
+
 def check_id(event_id: object) -> str:
     """Return the id, or raise InvalidEventError if it is no text of 1 to 200 bytes."""
     if not isinstance(event_id, str):
@@ -49,10 +57,10 @@ def check_id(event_id: object) -> str:
             argument="id",
             value=event_id,
         )
-    size = len(event_id.encode("utf-8", "surrogatepass"))
+    size = _utf8_size(event_id)
     if not 1 <= size <= MAX_ID_BYTES:
         raise InvalidEventError(
-            f"an event's id has 1 to {MAX_ID_BYTES} bytes, not {size}: {event_id[:50]!r}",
+            f"an event's id has 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}: {event_id[:50]!r}",
             argument="id",
             value=event_id,
         )
@@ -61,7 +69,7 @@ def check_id(event_id: object) -> str:
 
 def check_queue(queue: object) -> str:
     """Return the queue's name, or raise InvalidEventError if it is no text of 1 to 255 bytes."""
-    if not isinstance(queue, str) or not 1 <= len(queue.encode("utf-8", "surrogatepass")) <= MAX_QUEUE_BYTES:
+    if not isinstance(queue, str) or not 1 <= _utf8_size(queue) <= MAX_QUEUE_BYTES:
         raise InvalidEventError(
             f"a queue's name is a string of 1 to {MAX_QUEUE_BYTES} bytes, not {queue!r}",
             argument="queue",
@@ -89,7 +97,10 @@ def check_payload(payload: object, limit: int) -> bytes:
         PayloadTooLargeError: It has more than ``limit`` bytes.
     """
     if isinstance(payload, str):
-        payload = payload.encode()
+        try:
+            payload = payload.encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidEventError(f"the payload is no text: {exc}", argument="payload", value=payload) from exc
     if not isinstance(payload, bytes | bytearray | memoryview):
         raise InvalidEventError(
             f"a payload is bytes or a string, not {type(payload).__name__}", argument="payload", value=payload

@@ -109,6 +109,7 @@ class Listener:
         self._held: dict[Delivery, float] = {}  # delivery -> monotonic instant of its lapse
         self._soon: list[tuple[float, int, Delivery]] = []  # heap of what was claimed ahead, by monotonic due
         self._claims = 0
+        self._loaded = False
         self._hungry = True  # the last claim left something, or there was none yet
         self._woken = False  # a wake token was taken that is to be answered by a claim, if only to pass it on
         self._promised_at: float | None = None
@@ -123,27 +124,34 @@ class Listener:
     def start(self) -> None:
         """Start to listen."""
         for name, target in (("listener", self._run), ("waker", self._block)):
-            thread = threading.Thread(target=target, name=f"dtimer-{name}", daemon=True)
-            self._threads.append(thread)
+            self._threads.append(threading.Thread(target=target, name=f"dtimer-{name}", daemon=True))
+        # The loop's own last: its first delivery may stop both.
+        for thread in reversed(self._threads):
             thread.start()
 
     def stop(self, timeout: float | None = None, *, release: bool = False) -> bool:
         """Send what is owed, pass the promises on and stop; returns whether that took less than ``timeout``.
 
         Args:
-            timeout: Seconds; None: as long as Redis takes to answer once.
+            timeout: Seconds; None: as long as Redis takes to answer once. A handler's own thread does not wait.
             release: Give back what is held still; else it stays leased.
         """
+        # First the thread that waits for wake tokens, or it would take the one that passes the promise on.
+        self._stopped.set()
+        self._has_room.set()
+        for _ in range(20):
+            # Again and again: it may be about to connect.
+            self._wake_client.connection_pool.disconnect()
+            self._threads[1].join(0.05)
+            if not self._threads[1].is_alive():
+                break
         if release:
             self._mailbox.put("release all")
         self._mailbox.put("stop")
+        if self._threads[0] is threading.current_thread():
+            return True
         self._threads[0].join(timeout)
-        ended = not self._threads[0].is_alive()
-        self._stopped.set()
-        self._has_room.set()
-        self._wake_client.connection_pool.disconnect()
-        self._threads[1].join(1.0)
-        return ended
+        return not self._threads[0].is_alive()
 
     def pause(self) -> None:
         """Claim nothing from now on; go on renewing and confirming."""
@@ -200,7 +208,7 @@ class Listener:
                 self._failed(exc)
             else:
                 self._recovered()
-            if self._stopping and (not self._owed or self._failures):
+            if self._stopping and not self._soon and (not self._owed or self._failures):
                 return
 
     def _collect(self) -> None:
@@ -242,7 +250,9 @@ class Listener:
         else:
             for _, _, delivery in self._soon:
                 self._note(_Verdict(delivery, "release", AHEAD_MS, counted=False, reason="its listener stopped"))
-            self._soon.clear()
+            # What is delivered once is not in Redis any more: it is still handed over when it is due.
+            self._soon = [entry for entry in self._soon if not entry[2].token]
+            heapq.heapify(self._soon)
             self._claiming = False
             self._hungry = True  # one more claim, for nothing: it passes the promises on
             self._has_room.clear()
@@ -273,6 +283,9 @@ class Listener:
                     ahead_ms=AHEAD_MS,
                 )
             )
+        if not self._loaded:
+            self.store.load_scripts()
+            self._loaded = True
         replies = self.store.run_all(calls) if calls else []
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
@@ -394,6 +407,7 @@ class Listener:
             self._on_error(exc)
         pause = min(RETRY_LAST, RETRY_FIRST * 2**self._failures)
         self._failures += 1
+        self._loaded = False
         self._hungry = True
         self._quiet_until = time.monotonic() + pause
 

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.keys import Keys
-from celery_dtimer.timer.scripts import Call, load
+from celery_dtimer.timer.scripts import NAMES, Call, load
 from celery_dtimer.timer.times import ms_to_datetime
 
 #: What redis-py raises when it can't tell whether a command was carried out.
@@ -65,6 +65,13 @@ class Store:
         except NoScriptError:
             # EVAL keeps the script for the next time.
             return self.client.execute_command("EVAL", script.source, *operands)
+
+    def load_scripts(self) -> None:
+        """Send all scripts ahead, so that no call of run_all has to be made up for after the ones behind it."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in NAMES:
+                pipe.execute_command("SCRIPT LOAD", load(name).source)
+            pipe.execute()
 
     def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Send calls in one round trip; a call that failed has its RedisError for a reply."""

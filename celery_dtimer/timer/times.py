@@ -2,9 +2,11 @@
 
 import math
 import numbers
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from celery_dtimer.errors import InvalidDelayError
 
@@ -20,8 +22,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Delay = float | timedelta
 
 
-def delay_to_ms(delay: object) -> int:
+def delay_to_ms(delay: object, argument: str = "delay") -> int:
     """Return a delay in seconds, or a timedelta, as milliseconds, rounded up; negative means now.
+
+    Args:
+        delay: What the caller gave.
+        argument: What the caller calls it.
 
     Raises:
         InvalidDelayError: It is not a number or timedelta, not finite, or longer than datetimes reach.
@@ -29,22 +35,49 @@ def delay_to_ms(delay: object) -> int:
     if isinstance(delay, timedelta):
         seconds = delay.total_seconds()
     elif isinstance(delay, numbers.Real | Decimal) and not isinstance(delay, bool):
-        seconds = float(delay)
+        seconds = _to_float(delay)
     else:
         raise InvalidDelayError(
-            f"delay is a number of seconds or a timedelta, not {delay!r} ({type(delay).__name__})",
-            argument="delay",
+            f"{argument} is a number of seconds or a timedelta, not {delay!r} ({type(delay).__name__})",
+            argument=argument,
             value=delay,
         )
     if not math.isfinite(seconds):
-        raise InvalidDelayError(f"delay is a finite number of seconds, not {delay!r}", argument="delay", value=delay)
+        raise InvalidDelayError(
+            f"{argument} is a finite number of seconds, not {delay!r}", argument=argument, value=delay
+        )
+    if seconds <= 0:
+        return 0
     if (time.time() + seconds) * 1000 > LAST_MS:
         raise InvalidDelayError(
-            f"delay {delay!r} leads beyond the year 9999, the last that a datetime reaches",
-            argument="delay",
+            f"{argument} {seconds:g} s leads beyond the year 9999, the last that a datetime reaches",
+            argument=argument,
             value=delay,
         )
-    return max(0, math.ceil(seconds * 1000))
+    return math.ceil(seconds * 1000)
+
+
+def _to_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        # A whole number or a fraction that no float reaches; how far beyond does not matter.
+        return math.copysign(sys.float_info.max, 1 if number > 0 else -1)
+    except ValueError:
+        # A signalling NaN.
+        return math.nan
+
+
+def max_wait_to_ms(max_wait: object) -> int:
+    """Return a debounce's bound as milliseconds.
+
+    Raises:
+        InvalidDelayError: It is no delay of more than 0.
+    """
+    max_wait_ms = delay_to_ms(max_wait, "max_wait")
+    if not max_wait_ms:
+        raise InvalidDelayError(f"max_wait is more than 0, not {max_wait!r}", argument="max_wait", value=max_wait)
+    return max_wait_ms
 
 
 def eta_to_ms(eta: object) -> int:

@@ -224,7 +224,7 @@ def test_a_bad_url_is_refused_and_its_password_is_not_shown(url):
 
 
 def test_a_client_that_decodes_responses_is_refused(redis_server):
-    with redis_server.client(decode_responses=True) as client, pytest.raises(SettingsError, match="decode"):
+    with redis_server.client(decode_responses=True) as client, pytest.raises(InvalidEventError, match="decode"):
         DTimer(client)
 
 
