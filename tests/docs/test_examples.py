@@ -9,7 +9,6 @@ import sys
 from dataclasses import fields
 
 import pytest
-from celery import _state
 from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold
 from rig.brokers import BrokerPlace
 from rig.waiting import wait_until
@@ -29,17 +28,9 @@ def text_of(pages):
     return "\n".join(page.read_text(encoding="utf-8") for page in pages)
 
 
-@pytest.fixture
-def fresh_celery():
-    """Let the apps and the shared tasks of an example go with it."""
-    current, finalizers = _state._tls.current_app, set(_state._on_app_finalizers)
-    yield
-    _state._tls.current_app = current
-    _state._on_app_finalizers.intersection_update(finalizers)
-
-
+@pytest.mark.usefixtures("make_app")  # for the end of it: what a page's app leaves in this process is undone
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
-def test_the_examples_of_a_page_run(page, redis_server, redis_url, fresh_celery, expected_keys):
+def test_the_examples_of_a_page_run(page, redis_server, redis_url, expected_keys):
     expected_keys.append("{*")
     # Tasks are named by it, and tasks of one name on two pages would be each other's.
     names = {"__name__": page.stem.lower()}
