@@ -45,6 +45,13 @@ class Extension:
         self._settings: Settings | None = None
         self._store: Store | None = None
 
+    def give(self, settings: dict[str, Any]) -> None:
+        """Add settings to those that go before the configuration; what was made of the old ones is made anew."""
+        if settings:
+            with self._lock:
+                self.given.update(settings)
+                self._settings = self._store = None
+
     @property
     def settings(self) -> Settings:
         """The app's settings, read and checked once.

@@ -1,12 +1,16 @@
 """Fixtures that every test may ask for."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 
 import pytest
 import redis
+from celery import Celery, _state
 from rig.servers import RedisServer
+
+from celery_dtimer import install
 
 pytest_plugins = ["rig.plugin"]
 
@@ -47,6 +51,34 @@ def start_redis() -> Iterator[Callable[..., RedisServer]]:
             return server.start()
 
         yield start
+
+
+@pytest.fixture
+def make_app() -> Iterator[Callable[..., Celery]]:
+    """Makes Celery apps: over a memory broker with a default queue of its own, installed, and configured.
+
+    What an app leaves in this process is undone after the test: the current app, and shared tasks, which Celery
+    gives to every app there is.
+    """
+    current = _state._tls.current_app
+    finalizers = set(_state._on_app_finalizers)
+    tasks = {app: set(app._tasks) for app in _state._get_active_apps()}
+    apps = []
+
+    def make(main: str = "shop", *, installed: bool = True, broker: str = "memory://", **settings: object) -> Celery:
+        app = Celery(main, broker=broker)
+        apps.append(app)
+        app.conf.update({"task_default_queue": f"queue-{uuid.uuid4()}", **settings})
+        return install(app) if installed else app
+
+    yield make
+    for app in apps:
+        app.close()
+    _state._tls.current_app = current
+    _state._on_app_finalizers.intersection_update(finalizers)
+    for app, before in tasks.items():
+        for name in set(app._tasks) - before:
+            del app._tasks[name]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Any
 
+from celery.worker import state
 from kombu.message import Message
 
 from celery_dtimer import message
@@ -30,6 +31,9 @@ UNLIMITED = 1000
 
 #: A requeued event waits so many milliseconds before it is claimed again: doubled each time, up to the last.
 BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
+
+#: Seconds for which a worker leaves an event whose task it does not know to others, before it parks it.
+UNKNOWN_TASK_PATIENCE = 3600.0
 
 #: Seconds of firing after which the hub gets its turn.
 SLICE = 0.005
@@ -61,6 +65,7 @@ class Firing:
         self._handler: Any = None
         self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
         self._inbox: deque[Delivery] = deque()
+        self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
         self._open = False
         settings = extension.settings
         self._max_events = settings.max_events or consumer.initial_prefetch_count or UNLIMITED
@@ -77,7 +82,9 @@ class Firing:
         self._started = False
         self._wakeup = Wakeup() if consumer.hub else None
         self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         if self._wakeup is None:
+            self._thread = threading.Thread(target=self._fire_in_thread, name="dtimer-firing", daemon=True)
             _one_at_a_time(consumer.pool)
 
     # --- called by the step, in the worker's main thread
@@ -90,8 +97,8 @@ class Firing:
             self._listener.resume()
             return
         self._started = True
-        if self._wakeup is None:
-            threading.Thread(target=self._fire_in_thread, name="dtimer-firing", daemon=True).start()
+        if self._thread is not None:
+            self._thread.start()
         self._listener.start()
         logger.info("dtimer: firing up to %d events at a time", self._max_events)
 
@@ -110,6 +117,9 @@ class Firing:
     def stop(self) -> None:
         """Send the last confirms, release what is left, and end."""
         self._calls.put(False)
+        if self._thread is not None and not state.should_terminate:
+            # A solo pool runs its tasks in there, and a warm shutdown lets what runs come to its end.
+            self._thread.join()
         if not self._listener.stop(FAREWELL, release=True):
             logger.warning("dtimer: the timer's Redis does not answer; what it was not told is redelivered")
         if self._wakeup is not None:
@@ -189,14 +199,31 @@ class Firing:
             return
         name = stored.headers.get("task")
         if name is not None and name not in self._consumer.strategies:
-            # Another worker may know it: during a deploy some are older than others.
-            logger.warning("dtimer: task %s is released, since %r is not registered here", delivery.id, name)
-            self._listener.release(
-                delivery, backoff_ms=_backoff_ms(delivery), reason=f"no worker knows the task {name!r}"
-            )
+            self._refuse(delivery, name)
             return
+        self._refused.pop(delivery.id, None)
         self._messages[delivery] = weakref.ref(event, lambda _: self._vanished(delivery))
         self._handler(event)
+
+    def _refuse(self, delivery: Delivery, name: str) -> None:
+        """Leave an unknown task to workers that know it: during a deploy some are older than others.
+
+        Not counted, since in a large fleet all its redeliveries would be used up within seconds; but this worker
+        asks for it less and less often, and parks it after it has been unknown for long.
+        """
+        now = time.monotonic()
+        first = self._refused.setdefault(delivery.id, now)
+        if now - first > UNKNOWN_TASK_PATIENCE:
+            del self._refused[delivery.id]
+            logger.error("dtimer: task %s is parked, since no worker knows %r", delivery.id, name)
+            self._listener.park(delivery, f"no worker knows the task {name!r}")
+            return
+        if first == now:
+            logger.warning("dtimer: task %s is left to others, since %r is not registered here", delivery.id, name)
+        backoff = min(max((now - first) / 4, BACKOFF_FIRST_MS / 1000), BACKOFF_LAST_MS / 1000)
+        self._listener.release(delivery, backoff_ms=int(backoff * 1000), counted=False, reason="unknown task")
+        while len(self._refused) > UNLIMITED:
+            del self._refused[next(iter(self._refused))]
 
     def _message(self, delivery: Delivery, stored: message.StoredMessage) -> EventMessage:
         info = DeliveryInfo(

@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from inspect import signature
 from typing import Any
 
-from celery._state import get_current_worker_task
 from celery.app.task import Context
+from celery.local import maybe_evaluate
 
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
 from celery_dtimer.posting.producer import DELIVERY_HEADER, Posting, SentEvents, TimerProducer
 from celery_dtimer.posting.result import TimerResult
+from celery_dtimer.posting.takeover import posting_for
 from celery_dtimer.posting.task import POSTING_OPTION, equip
-from celery_dtimer.posting.when import eta_of
 from celery_dtimer.timer.dtimer import DTimer
-from celery_dtimer.timer.times import delay_to_ms, ms_to_datetime
+from celery_dtimer.timer.times import ms_to_datetime
 
 #: By its name: posting does not import firing.
 STEP = "celery_dtimer.firing.bootstep:DTimerStep"
@@ -37,7 +38,7 @@ def install(app: Any, **settings: Any) -> Any:
     """
     installed = getattr(app, ATTRIBUTE, None)
     if isinstance(installed, Extension):
-        installed.given.update(settings)
+        installed.give(settings)
         return app
     setattr(app, ATTRIBUTE, Extension(app, dict(settings)))
     app.steps["consumer"].add(STEP)
@@ -77,6 +78,13 @@ def _equip_all(app: Any) -> None:
         setattr(app, name, _equipping(getattr(app, name)))
     for task in dict(app._tasks).values():  # noqa: SLF001 - app.tasks would finalize the app
         equip(task)
+    # Tasks that were defined and not yet made: their promises keep the methods that the app had then.
+    for promise in tuple(app._pending):  # noqa: SLF001 - the same
+        promise.__then__(_equip_made, promise)
+
+
+def _equip_made(promise: Any) -> None:
+    equip(maybe_evaluate(promise))
 
 
 def _equipping(register: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +97,7 @@ def _equipping(register: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``app.send_task``, the one place that every call of a task passes."""
+    after_producer = list(signature(send_to_broker).parameters)[7:]
 
     @wraps(send_to_broker)
     def send_task(
@@ -99,33 +108,16 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
         eta: Any = None,
         task_id: str | None = None,
         producer: Any = None,
+        *more: Any,
         **options: Any,
     ) -> Any:
-        posting = options.pop(POSTING_OPTION, None) or _retry_of_fired(app, countdown, eta, task_id)
+        posting = options.pop(POSTING_OPTION, None) or posting_for(extension_of(app), countdown, eta, task_id)
         if posting is None:
-            return send_to_broker(
-                name,
-                args,
-                kwargs,
-                countdown=countdown,
-                eta=eta,
-                task_id=task_id,
-                producer=producer,
-                **options,
-            )
+            return send_to_broker(name, args, kwargs, countdown, eta, task_id, producer, *more, **options)
+        options.update(zip(after_producer, more, strict=False))
         return _post(app, send_to_broker, posting, name, args, kwargs, task_id=task_id, **options)
 
     return send_task
-
-
-def _retry_of_fired(app: Any, countdown: Any, eta: Any, task_id: str | None) -> Posting | None:
-    """A task that the timer fired and that retries goes back to the timer, whatever the broker could do."""
-    task = get_current_worker_task()
-    if task is None or task_id is None or task.request.id != task_id or getattr(task.request, DELIVERY_HEADER) is None:
-        return None
-    if eta is not None:
-        return Posting("at", eta_of(app, eta), on_conflict="replace")
-    return Posting("in", delay_to_ms(countdown or 0), on_conflict="replace")
 
 
 def _post(
@@ -144,8 +136,11 @@ def _post(
     def result(task_id: str) -> TimerResult:
         return TimerResult(task_id, backend=task_type.backend if task_type else None, task_name=name, app=app)
 
+    # With a connection, Celery would make a producer of its own.
+    options.pop("connection", None)
+    options.pop("publisher", None)
     retry = options.pop("retry", None)
-    policy = {**app.conf.task_publish_retry_policy, **(options.pop("retry_policy", None) or {})}
+    policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
     retries = app.conf.task_publish_retry if retry is None else retry
     if app.conf.task_send_sent_event:
         options["event_dispatcher"] = SentEvents(app, _eta(posting))

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kombu.compression import compress
+from kombu.entity import maybe_delivery_mode
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps
 from kombu.utils.functional import retry_over_time
 
 from celery_dtimer import message
-from celery_dtimer.errors import EventExistsError, InvalidEventError, PayloadError, TimerUnavailableError
+from celery_dtimer.errors import EventExistsError, PayloadError, TimerUnavailableError
 from celery_dtimer.extension import Extension
+from celery_dtimer.posting.routing import queue_of
 from celery_dtimer.timer.events import NewEvent, check_id, check_payload, check_queue
 from celery_dtimer.timer.times import ms_to_datetime
 
@@ -96,15 +98,19 @@ class TimerProducer:
             data, headers["compression"] = compress(data, compression)
         if expiration is not None:
             properties["expiration"] = str(int(expiration * 1000))
+        if "delivery_mode" in properties:
+            properties["delivery_mode"] = maybe_delivery_mode(properties["delivery_mode"])
         event_id = check_id(headers.get("id") or properties.get("correlation_id"))
-        queue = check_queue(self._queue(str(getattr(exchange, "name", exchange) or ""), routing_key, declare))
+        exchange_name = str(getattr(exchange, "name", exchange) or "")
+        queues = self._extension.app.amqp.queues.values()
+        queue = check_queue(queue_of(queues, exchange_name, routing_key or "", declare))
         stored = message.StoredMessage(
             body=data.encode() if isinstance(data, str) else data,
             content_type=content_type,
             content_encoding=content_encoding,
             headers=headers,
             properties={name: value for name, value in properties.items() if value is not None},
-            exchange=str(getattr(exchange, "name", exchange) or ""),
+            exchange=exchange_name,
             routing_key=routing_key or "",
         )
         try:
@@ -116,23 +122,6 @@ class TimerProducer:
                 value=list(headers),
             ) from exc
         self._post(event_id, queue, payload)
-
-    def _queue(self, exchange: str, routing_key: str, declare: Any) -> str:
-        """The name of the queue that the message would have gone to."""
-        for entity in declare or ():
-            if hasattr(entity, "routing_key"):
-                return str(entity.name)
-        if not exchange:
-            return routing_key
-        for name, queue in self._extension.app.amqp.queues.items():
-            if getattr(queue.exchange, "name", None) == exchange and queue.routing_key == routing_key:
-                return str(name)
-        raise InvalidEventError(
-            f"no queue of task_queues is bound to the exchange {exchange!r} with the routing key {routing_key!r}, so "
-            "the timer can't tell which workers may run the task: give queue=",
-            argument="exchange",
-            value=exchange,
-        )
 
     def _post(self, event_id: str, queue: str, payload: bytes) -> None:
         settings, posting = self._extension.settings, self._posting
@@ -208,9 +197,12 @@ class SentEvents:
     def publish(self, kind: str, fields: dict[str, Any], producer: Any, **options: Any) -> None:
         """Publish with a producer of the broker's in place of ours."""
         del producer
+        # In place of what the post's own retries are: a post waits no longer for monitoring than for one more try.
+        policy = {**self._app.conf.task_publish_retry_policy, "max_retries": 1}
+        options = {**options, "retry": True, "retry_policy": policy}
         try:
             with self._app.amqp.producer_pool.acquire(block=True) as broker:
-                self._app.events.Dispatcher(enabled=False).publish(
+                self._app.events.Dispatcher(enabled=False, buffer_while_offline=False).publish(
                     kind, {**fields, "eta": self._eta}, broker, **options
                 )
         except Exception as exc:  # noqa: BLE001 - any broker's any error

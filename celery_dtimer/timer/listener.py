@@ -109,6 +109,7 @@ class Listener:
         self._held: dict[Delivery, float] = {}  # delivery -> monotonic instant of its lapse
         self._soon: list[tuple[float, int, Delivery]] = []  # heap of what was claimed ahead, by monotonic due
         self._claims = 0
+        self._loaded = False
         self._hungry = True  # the last claim left something, or there was none yet
         self._woken = False  # a wake token was taken that is to be answered by a claim, if only to pass it on
         self._promised_at: float | None = None
@@ -282,6 +283,9 @@ class Listener:
                     ahead_ms=AHEAD_MS,
                 )
             )
+        if not self._loaded:
+            self.store.load_scripts()
+            self._loaded = True
         replies = self.store.run_all(calls) if calls else []
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
@@ -403,6 +407,7 @@ class Listener:
             self._on_error(exc)
         pause = min(RETRY_LAST, RETRY_FIRST * 2**self._failures)
         self._failures += 1
+        self._loaded = False
         self._hungry = True
         self._quiet_until = time.monotonic() + pause
 

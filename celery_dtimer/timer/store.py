@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.keys import Keys
-from celery_dtimer.timer.scripts import Call, load
+from celery_dtimer.timer.scripts import NAMES, Call, load
 from celery_dtimer.timer.times import ms_to_datetime
 
 #: What redis-py raises when it can't tell whether a command was carried out.
@@ -66,6 +66,13 @@ class Store:
             # EVAL keeps the script for the next time.
             return self.client.execute_command("EVAL", script.source, *operands)
 
+    def load_scripts(self) -> None:
+        """Send all scripts ahead, so that no call of run_all has to be made up for after the ones behind it."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in NAMES:
+                pipe.execute_command("SCRIPT LOAD", load(name).source)
+            pipe.execute()
+
     def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Send calls in one round trip; a call that failed has its RedisError for a reply."""
         if len(calls) == 1:
@@ -112,11 +119,11 @@ class Store:
                 "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
                 "give the timer a Redis of its own with dtimer_url"
             ) from exc
-        except UNAVAILABLE as exc:
+        except (RedisError, OSError) as exc:
             ids = [event.id for event in events]
             named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
             raise TimerUnavailableError(
-                f"the timer's Redis did not answer ({exc}): event {named} may or may not be stored. Posting the "
+                f"the timer's Redis {_failed(exc)}: event {named} may or may not be stored. Posting the "
                 "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
                 event_ids=ids,
             ) from exc
@@ -272,15 +279,22 @@ class Store:
 
 @contextmanager
 def unavailable_named(operation: str, *event_ids: str) -> Iterator[None]:
-    """Turn redis-py's connection errors into a TimerUnavailableError that names the operation."""
+    """Turn redis-py's errors into a TimerUnavailableError that names the operation."""
+    of = f" of {', '.join(event_ids)}" if event_ids else ""
     try:
         yield
-    except UNAVAILABLE as exc:
-        of = f" of {', '.join(event_ids)}" if event_ids else ""
+    except OutOfMemoryError as exc:
+        raise TimerFullError(f"the timer's Redis is at its maxmemory and refused the {operation}{of}") from exc
+    except (RedisError, OSError) as exc:
         raise TimerUnavailableError(
-            f"the timer's Redis did not answer ({exc}): the {operation}{of} may or may not have happened",
+            f"the timer's Redis {_failed(exc)}: the {operation}{of} may or may not have happened",
             event_ids=event_ids,
         ) from exc
+
+
+def _failed(exc: Exception) -> str:
+    """What a Redis did that carried nothing out, as far as we know: a replica that only reads answers, for one."""
+    return f"did not answer ({exc})" if isinstance(exc, UNAVAILABLE) else f"answered with an error ({exc})"
 
 
 def _triples(deliveries: Iterable[Delivery]) -> Iterator[str]:

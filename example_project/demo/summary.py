@@ -96,7 +96,7 @@ class Summary:
     def _none_early(self) -> Check:
         early = [judged for judged in self._judged if judged.lateness < 0]
         closest = min((judged.lateness for judged in self._judged), default=math.inf)
-        evidence = f"{len(self._judged)} runs, the closest {_ms(closest)} after it was due"
+        evidence = f"{len(self._judged)} runs, the closest {_ms(closest)} late"
         return Check(not early, "no event ran early", _labels(j.event for j in early) if early else evidence)
 
     def _cancelled(self) -> Check:
@@ -113,7 +113,7 @@ class Summary:
             kept = kept and event.finished and all(judged.lateness >= 0 for judged in runs)
             by = event.dues[-1] - (event.moved_from or 0)
             late = ", ".join(_ms(judged.lateness) for judged in runs)
-            evidence.append(f"{event.label}: moved by {by:.1f} s, started {late or 'never'} after that")
+            evidence.append(f"{event.label}: {by:+.1f} s, {late or 'never'} late")
         return Check(kept, "the moved event ran at its new time", "; ".join(evidence))
 
     def _retried(self) -> Check:
@@ -123,8 +123,8 @@ class Summary:
             retries = [judged for judged in runs if judged.run.outcome == "RETRY"]
             waits += [later.run.started - judged.run.started for judged, later in pairwise(runs) if judged in retries]
         kept = bool(waits) and all(wait >= config.GATEWAY_RETRY_AFTER for wait in waits)
-        evidence = f"{len(waits)} payments ran again, the first after {min(waits, default=0):.2f} s"
-        return Check(kept, "retries waited in the timer", f"{evidence}, asked for: {config.GATEWAY_RETRY_AFTER:.0f} s")
+        evidence = f"{len(waits)} payments, {min(waits, default=0):.2f} s"
+        return Check(kept, "retries waited in the timer", f"{evidence}; asked: {config.GATEWAY_RETRY_AFTER:.0f} s")
 
     def _redelivered(self) -> Check:
         held = [event for event in self._story.events.values() if event.held]
@@ -136,7 +136,7 @@ class Summary:
         evidence = (
             f"never again: {_labels(missing)}"
             if missing
-            else f"{len(held)} events, {started} running; again within {after:.2f} s, promised: {limit:.0f} s"
+            else f"{len(held)} ({started} running), {after:.2f} s; limit {limit:.0f} s"
         )
         kept = not missing and after <= limit
         return Check(kept, f"what {self._story.killed} held ran elsewhere", evidence)

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from rig.waiting import wait_until
 
-POOLS = ("prefork", "threads", "solo")
-
 
 @pytest.fixture
 def app_file(request):

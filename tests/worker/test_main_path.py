@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import POOLS
+from rig.pools import POOLS
 from rig.waiting import wait_until
 
 from celery_dtimer import Cancellation, State, TimerResult
@@ -67,11 +67,11 @@ class TestOnRedis:
         assert second["at"] >= waiting.due_at.timestamp() >= first["at"] + 3
         wait_until_empty()
 
-    def test_a_task_posts_another_from_within_a_worker(self, proj, start_worker, pool, wait_for_records):
+    def test_a_task_posts_another_from_within_a_worker(self, proj, start_worker, pool, wait_until_empty):
         start_worker(pool=pool)
         other = proj.chained.post_in(0.1, 0.5, "inner").get(timeout=15)
         assert proj.app.AsyncResult(other).get(timeout=15) == [["inner"], {}]
-        wait_for_records(2)
+        wait_until_empty()
 
     def test_a_task_that_runs_three_times_as_long_as_the_confirm_timeout_runs_once(
         self, proj, start_worker, pool, wait_for_records, wait_until_empty
@@ -86,7 +86,7 @@ class TestOnRedis:
         wait_until_empty()
         assert [row["event"] for row in proj.records()] == ["start", "end"]
 
-    def test_a_worker_leaves_the_events_of_other_queues_alone(self, proj, start_worker, pool):
+    def test_a_worker_leaves_the_events_of_other_queues_alone(self, proj, start_worker, pool, wait_until_empty):
         other = proj.note.post(("other",), delay=0.1, queue="other")
         mine = proj.note.post(("mine",), delay=0.3, queue="mine")
         start_worker(pool=pool, queues="mine,third")
@@ -94,6 +94,7 @@ class TestOnRedis:
         assert other.peek().state is State.PENDING
         start_worker(pool=pool, queues="other")
         assert other.get(timeout=15) == [["other"], {}]
+        wait_until_empty()
 
     def test_a_cancelled_task_does_not_run_and_a_moved_one_runs_at_its_new_time(
         self, proj, start_worker, pool, wait_until_empty
@@ -110,13 +111,16 @@ class TestOnRedis:
         assert row["id"] == moved.id
         assert row["at"] >= due_at.timestamp()
 
-    def test_a_fired_task_can_no_longer_be_cancelled_or_moved(self, proj, start_worker, pool, wait_for_records):
+    def test_a_fired_task_can_no_longer_be_cancelled_or_moved(
+        self, proj, start_worker, pool, wait_for_records, wait_until_empty
+    ):
         start_worker(pool=pool)
         result = proj.nap.post_in(0, 1.0)
         wait_for_records(1)
         assert result.cancel() is Cancellation.DELIVERED
         assert not result.change_delay(60)
         assert result.get(timeout=15) == 1.0
+        wait_until_empty()
 
     def test_no_more_is_in_flight_than_max_events_allows(self, proj, start_worker, pool, timer, wait_for_records):
         for _ in range(12):

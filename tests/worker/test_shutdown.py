@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import POOLS
+from rig.pools import POOLS
 from rig.waiting import wait_until
 
 from celery_dtimer import State
@@ -33,7 +33,9 @@ def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
     ended = [row["id"] for row in proj.records() if row["event"] == "end"]
     started = [row["id"] for row in proj.records() if row["event"] == "start"]
     assert sorted(ended) == sorted(started)
-    assert len(ended) < 8
+    if pool != "threads":
+        # Celery's threads pool cancels what it has queued from 5.7 on only; before, it runs that to its end.
+        assert len(ended) < 8
     assert timer.count().pending + timer.count().leased == 8 - len(ended)
     start_worker(pool=pool, concurrency=2, env=environment)
     rows = wait_for_records(8, "end", timeout=30)
@@ -41,15 +43,32 @@ def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
     wait_until_empty()
 
 
+@pytest.mark.parametrize("broker_transport", ["filesystem", "memory"])
+def test_a_warm_shutdown_without_a_hub_finishes_what_runs(proj, start_worker, pool, broker_transport, wait_for_records):
+    results = [proj.nap.post_in(0, 1.0) for _ in range(6)]
+    worker = start_worker(pool=pool, concurrency=1, env={"CONFIRM_TIMEOUT": "300"})
+    wait_for_records(1)
+    worker.term()
+    assert worker.wait(20) == 0
+    started = [row["id"] for row in proj.records() if row["event"] == "start"]
+    ended = [row["id"] for row in proj.records() if row["event"] == "end"]
+    assert started == ended
+    assert len(ended) < 6
+    # The rest was given back: nobody holds it, so that a cancel says yes to it.
+    for result in results:
+        assert bool(result.cancel()) is (result.id not in ended)
+
+
 def test_a_task_of_a_killed_worker_runs_elsewhere_within_the_confirm_timeout(
     proj, start_worker, pool, wait_for_records, wait_until_empty
 ):
     environment = {"CONFIRM_TIMEOUT": str(CONFIRM_TIMEOUT)}
+    heir = start_worker(pool=pool, env=environment, name="heir")
+    heir.pause()
     doomed = start_worker(pool=pool, env=environment, name="doomed")
     result = proj.nap.post_in(0, 1.5)
     wait_for_records(1)
-    start_worker(pool=pool, env=environment, name="heir")
-    # It has renewed the lease at least once if it runs for longer than a third of it.
+    heir.resume()
     doomed.kill()
     killed = time.time()
     assert result.get(timeout=20) == 1.5
@@ -103,15 +122,30 @@ def test_a_lost_pool_process_gives_its_task_back(proj, start_worker, wait_for_re
     wait_until_empty()
 
 
-def test_a_task_that_no_worker_knows_yet_waits_for_one_that_does(proj, start_worker, timer, worker_app):
+def test_a_task_that_no_worker_knows_yet_waits_for_one_that_does(proj, start_worker, wait_until_empty):
     old = start_worker(name="old")
     # Posted by a newer process: this one knows no such task, and sends it by its name.
     from celery_dtimer.posting.producer import Posting
 
     result = proj.app.send_task("proj.newcomer", dtimer=Posting("in", 0))
-    old.wait_for_log("is not registered here", timeout=10)
+    old.wait_for_log("is left to others", timeout=10)
     start_worker(name="new", env={"KNOWS_NEWCOMER": "1"})
-    assert result.get(timeout=30) == "known"
+    assert result.get(timeout=45) == "known"
+    wait_until_empty()
+
+
+def test_a_task_that_no_worker_knows_is_parked_in_the_end(proj, start_worker, worker_app, timer, expected_keys):
+    expected_keys.append("{dt:0}:parked")
+    from celery_dtimer.posting.producer import Posting
+
+    (worker_app.folder / "hasty.py").write_text(
+        "from proj import app\nfrom celery_dtimer.firing import delivery\ndelivery.UNKNOWN_TASK_PATIENCE = 1.0\n"
+    )
+    result = proj.app.send_task("proj.forgotten", (1,), dtimer=Posting("in", 0))
+    start_worker(app_module="hasty")
+    info = wait_until(lambda: (seen := result.peek()) and seen.state is State.PARKED and seen, "the event to be parked")
+    assert "no worker knows the task 'proj.forgotten'" in info.reason
+    assert info.redeliveries == 0
 
 
 def test_what_cannot_be_decoded_is_parked_with_the_reason(proj, start_worker, timer, expected_keys):
