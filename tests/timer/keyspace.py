@@ -10,7 +10,7 @@ from celery_dtimer.timer.store import Store
 
 _READERS = {
     "hash": lambda client, key: client.hgetall(key),
-    "zset": lambda client, key: dict(client.zrange(key, 0, -1, withscores=True)),
+    "zset": lambda client, key: client.zrange(key, 0, -1, withscores=True),
     "list": lambda client, key: client.lrange(key, 0, -1),
     "string": lambda client, key: client.get(key),
 }
@@ -18,10 +18,17 @@ _READERS = {
 
 def snapshot(client: redis.Redis) -> dict[str, Any]:
     """Every key of the database with its value as Redis has it: hashes and sorted sets as dicts."""
-    found = {}
-    for key in sorted(client.scan_iter(count=1000)):
-        found[key.decode()] = _READERS[client.type(key).decode()](client, key)
-    return found
+    names = sorted(client.scan_iter(count=1000))
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+        for name, kind in zip(names, pipe.execute(), strict=True):
+            _READERS[kind.decode()](pipe, name)
+        values = pipe.execute()
+    return {
+        name.decode(): dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
+        for name, value in zip(names, values, strict=True)
+    }
 
 
 def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:

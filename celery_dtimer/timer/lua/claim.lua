@@ -32,6 +32,7 @@ local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 
+even_when_full(events)
 local us = now_us()
 -- redis-py may send a call again whose answer it did not get: what the first one leased stays apart.
 local stamp = string.format('%s:%x:', nonce, us % 2 ^ 31)
