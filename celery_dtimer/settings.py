@@ -4,9 +4,11 @@ import difflib
 import math
 import numbers
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Self
 
 from celery_dtimer.errors import InvalidEventError, SettingsError
@@ -29,6 +31,8 @@ class Settings:
             worker's prefetch count.
         confirm_timeout: Seconds after which an event is redelivered that its worker neither confirmed nor renewed.
         max_redeliveries: So often an event may be redelivered before it is parked.
+        takeover: A task with a countdown or eta of so many seconds or more goes to the timer, however it is called;
+            None: only what is posted does.
         max_payload: Largest stored message, in bytes.
     """
 
@@ -37,6 +41,7 @@ class Settings:
     max_events: int | None = None
     confirm_timeout: float = 10.0
     max_redeliveries: int = MAX_REDELIVERIES
+    takeover: float | None = None
     max_payload: int = MAX_PAYLOAD
 
     @classmethod
@@ -128,7 +133,7 @@ def _redeliveries(setting: str, value: Any) -> int:
         raise _wrong(setting, "a whole number from 0 on", value) from None
 
 
-def _seconds(setting: str, value: Any) -> float:
+def _seconds(setting: str, value: Any, *, least: float) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if not isinstance(value, numbers.Real | Decimal) or isinstance(value, bool):
@@ -137,16 +142,17 @@ def _seconds(setting: str, value: Any) -> float:
         seconds = float(value)
     except (OverflowError, ValueError):
         seconds = math.nan
-    if not math.isfinite(seconds) or seconds < MIN_CONFIRM_TIMEOUT:
-        raise _wrong(setting, f"{MIN_CONFIRM_TIMEOUT} s or more, and finite", value)
+    if not math.isfinite(seconds) or seconds < least:
+        raise _wrong(setting, f"{least:g} s or more, and finite", value)
     return seconds
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "url": _url,
     "namespace": _namespace,
     "max_events": _count,
-    "confirm_timeout": _seconds,
+    "confirm_timeout": partial(_seconds, least=MIN_CONFIRM_TIMEOUT),
     "max_redeliveries": _redeliveries,
+    "takeover": partial(_seconds, least=0.0),
     "max_payload": _count,
 }

@@ -20,6 +20,7 @@ RIGHT = {
     "max_events": 3,
     "confirm_timeout": 2.5,
     "max_redeliveries": 0,
+    "takeover": 0.0,
     "max_payload": 1000,
 }
 
@@ -52,6 +53,7 @@ def test_the_defaults(configured):
         max_events=None,
         confirm_timeout=10.0,
         max_redeliveries=20,
+        takeover=None,
         max_payload=512 * 1024,
     )
 
@@ -141,6 +143,10 @@ def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
         ("max_redeliveries", 1.0, "1.0"),
         ("max_redeliveries", "3", "'3'"),
         ("max_redeliveries", False, "False"),
+        ("takeover", -1, "0 s"),
+        ("takeover", "60", "'60'"),
+        ("takeover", True, "True"),
+        ("takeover", float("nan"), "nan"),
         ("max_payload", 0, "1 on"),
         ("max_payload", "1 MB", "'1 MB'"),
         ("max_payload", 1e6, "1000000.0"),

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from inspect import signature
 from typing import Any
 
-from celery._state import get_current_worker_task
 from celery.app.task import Context
 from celery.local import maybe_evaluate
 
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
 from celery_dtimer.posting.producer import DELIVERY_HEADER, Posting, SentEvents, TimerProducer
 from celery_dtimer.posting.result import TimerResult
+from celery_dtimer.posting.takeover import posting_for
 from celery_dtimer.posting.task import POSTING_OPTION, equip
-from celery_dtimer.posting.when import eta_of
 from celery_dtimer.timer.dtimer import DTimer
-from celery_dtimer.timer.times import delay_to_ms, ms_to_datetime
+from celery_dtimer.timer.times import ms_to_datetime
 
 #: By its name: posting does not import firing.
 STEP = "celery_dtimer.firing.bootstep:DTimerStep"
@@ -97,6 +97,7 @@ def _equipping(register: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``app.send_task``, the one place that every call of a task passes."""
+    after_producer = list(signature(send_to_broker).parameters)[7:]
 
     @wraps(send_to_broker)
     def send_task(
@@ -110,22 +111,13 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
         *more: Any,
         **options: Any,
     ) -> Any:
-        posting = options.pop(POSTING_OPTION, None) or _retry_of_fired(countdown, eta, task_id)
+        posting = options.pop(POSTING_OPTION, None) or posting_for(extension_of(app), countdown, eta, task_id)
         if posting is None:
             return send_to_broker(name, args, kwargs, countdown, eta, task_id, producer, *more, **options)
+        options.update(zip(after_producer, more, strict=False))
         return _post(app, send_to_broker, posting, name, args, kwargs, task_id=task_id, **options)
 
     return send_task
-
-
-def _retry_of_fired(countdown: Any, eta: Any, task_id: str | None) -> Posting | None:
-    """A task that the timer fired and that retries goes back to the timer, whatever the broker could do."""
-    task = get_current_worker_task()
-    if task is None or task_id is None or task.request.id != task_id or getattr(task.request, DELIVERY_HEADER) is None:
-        return None
-    if eta is not None:
-        return Posting("at", eta_of(eta), on_conflict="replace")
-    return Posting("in", delay_to_ms(countdown or 0), on_conflict="replace")
 
 
 def _post(
@@ -144,6 +136,9 @@ def _post(
     def result(task_id: str) -> TimerResult:
         return TimerResult(task_id, backend=task_type.backend if task_type else None, task_name=name, app=app)
 
+    # With a connection, Celery would make a producer of its own.
+    options.pop("connection", None)
+    options.pop("publisher", None)
     retry = options.pop("retry", None)
     policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
     retries = app.conf.task_publish_retry if retry is None else retry
