@@ -26,8 +26,9 @@ RIGHT = {
 
 
 @pytest.fixture
-def configured():
+def configured(monkeypatch):
     """Makes an app from a configuration, and reads its settings."""
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
     apps = []
 
     def configured(namespace=None, given=None, broker=None, **conf):
