@@ -92,7 +92,8 @@ def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: boo
         return
     for row, event in zip(rows, page, strict=True):
         due = event.due_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        ctx.obj.echo(ROW.format(**{**row, "due": due, "due_in": _due_in(event.due_at)}))
+        shown = {name: _printable(value) for name, value in row.items()}
+        ctx.obj.echo(ROW.format(**{**shown, "due": due, "due_in": _due_in(event.due_at)}))
     pending = timer.count(duration=within).pending
     ctx.obj.echo(f"{len(rows)} of {pending} pending")
 
@@ -113,7 +114,7 @@ def peek(ctx: Any, task_id: str, as_json: bool) -> None:
     else:
         for name, value in _facts(info).items():
             if value is not None:
-                ctx.obj.echo(f"{name + ':':<18}{value}")
+                ctx.obj.echo(f"{name + ':':<18}{_printable(value)}")
     if info is None:
         ctx.exit(1)
 
@@ -167,6 +168,12 @@ def _task(payload: bytes | None, event_id: str, queue: str) -> dict[str, Any]:
         "args": headers.get("argsrepr", ""),
         "kwargs": headers.get("kwargsrepr", ""),
     }
+
+
+def _printable(value: Any) -> str:
+    """A value on one line, and with nothing in it that a terminal obeys: ids and arguments are anybody's."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _due_in(due_at: datetime) -> str:

@@ -65,6 +65,7 @@ def finish(store: Store) -> None:
                 queue=queue,
                 due_ms=0,
                 redeliveries=0,
+                max_redeliveries=1,
                 key=key.decode(),
                 token=leases[key][0],
             )
