@@ -314,6 +314,6 @@ def test_the_store_does_what_its_model_does(redis_url):
     class Here(Comparison):
         url = redis_url
 
-    Here.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+    Here.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
     case = Here.TestCase()
     case.runTest()
