@@ -55,20 +55,19 @@ def finish(store: Store) -> None:
     client, keys = store.client, store.keys
     for event_id in {*client.hkeys(keys.events), *client.hkeys(keys.parked)}:
         store.cancel(event_id.decode())
-    pointers = {value[1:]: event_id for event_id, value in client.hgetall(keys.events).items()}
-    tokens = {key: value.partition(b"\n")[0] for key, value in client.hgetall(keys.leased).items()}
+    leases = {key: _lease(record) for key, record in client.hgetall(keys.leased).items()}
     for name in client.scan_iter(match=f"{keys.prefix}lease:*".replace("{", "[{]")):
         queue = name.decode().removeprefix(f"{keys.prefix}lease:")
         held = [
             Delivery(
-                id=pointers.get(key, b"").decode(),
+                id=leases[key][4],
                 payload=b"",
                 queue=queue,
                 due_ms=0,
                 redeliveries=0,
                 max_redeliveries=1,
                 key=key.decode(),
-                token=tokens[key].decode(),
+                token=leases[key][0],
             )
             for key in client.zrange(name, 0, -1)
         ]
