@@ -162,7 +162,7 @@ class Adoption:
         return True
 
 
-def held_by_workers(app: Any, timeout: float = 2.0) -> set[str]:
+def held_by_workers(app: Any, timeout: float = 1.0) -> set[str]:
     """Return the ids of the tasks that the workers which answer hold in their memory."""
     inspect = app.control.inspect(timeout=timeout)
     held: set[str] = set()
