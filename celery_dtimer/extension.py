@@ -23,11 +23,13 @@ class DeliveryInfo:
         due_at: When it was due, in UTC.
         lateness: Seconds from then until its worker received it, by the worker's clock.
         redeliveries: How often it was delivered before and not confirmed.
+        max_redeliveries: How often it may be; a retry keeps that.
     """
 
     due_at: datetime
     lateness: float
     redeliveries: int
+    max_redeliveries: int
 
 
 class Extension:

@@ -230,6 +230,7 @@ class Firing:
             due_at=delivery.due_at,
             lateness=max(0.0, time.time() - delivery.due_ms / 1000),
             redeliveries=delivery.redeliveries,
+            max_redeliveries=delivery.max_redeliveries,
         )
         return EventMessage(  # type: ignore[no-untyped-call] # the same
             body=stored.body,

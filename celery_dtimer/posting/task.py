@@ -160,7 +160,7 @@ def dtimer_task(*args: Any, **options: Any) -> Any:
     the process that ran it is lost (``reject_on_worker_lost``). Say otherwise where a second run would do harm.
 
     Example:
-        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, queue="mail")``
+        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, time_limit=60)``
     """
     timer = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
     check_timer_options(timer)

@@ -48,7 +48,7 @@ class _Verdict:
     """What was decided about a delivery: a call that is owed to Redis."""
 
     delivery: Delivery
-    action: str  # confirm, release, park, forget
+    action: str  # confirm, release, park, forget, renewed
     backoff_ms: int = 0
     counted: bool = True
     reason: str = ""
@@ -183,6 +183,10 @@ class Listener:
         """Hold it no longer: somebody else has told Redis."""
         self._mailbox.put(_Verdict(delivery, "forget"))
 
+    def renewed(self, delivery: Delivery) -> None:
+        """Hold it for another ``confirm_timeout``: somebody else has told Redis."""
+        self._mailbox.put(_Verdict(delivery, "renewed"))
+
     @property
     def in_flight(self) -> int:
         """How many deliveries are held at the moment."""
@@ -236,7 +240,9 @@ class Listener:
         return min(instants)
 
     def _note(self, note: "_Verdict | str") -> None:
-        if isinstance(note, _Verdict):
+        if isinstance(note, _Verdict) and note.action == "renewed":
+            self._held[note.delivery] = time.monotonic() + self.confirm_timeout
+        elif isinstance(note, _Verdict):
             # Only what is held can be owed: a second verdict on a delivery is none.
             if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
                 self._owed.append(note)

@@ -160,10 +160,11 @@ class Store:
         deliveries = [
             Delivery(
                 id=row[0].decode(),
-                payload=row[6],
+                payload=row[7],
                 queue=queues[row[3]],
                 due_ms=row[4],
                 redeliveries=row[5],
+                max_redeliveries=row[6],
                 key=row[1].decode(),
                 token=row[2].decode(),
             )
