@@ -13,7 +13,6 @@ import pytest
 from celery import Celery, _state
 
 from celery_dtimer.extension import ATTRIBUTE
-
 from rig.containers import Volume
 
 PROJECT_MODULE = "proj"
