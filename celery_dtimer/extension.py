@@ -52,6 +52,9 @@ class Extension:
         if settings:
             with self._lock:
                 self.given.update(settings)
+                if self._store is not None:
+                    # Those that other threads have in use are closed when they are done with them.
+                    self._store.client.connection_pool.disconnect(inuse_connections=False)
                 self._settings = self._store = None
 
     @property

@@ -465,8 +465,7 @@ def test_a_redis_at_its_maxmemory_refuses_posts_and_lets_cancel(post_to, start_r
             assert words in str(caught.value)
         assert client.dbsize() == before
         assert waiting.peek() is not None
-        with pytest.raises(TimerFullError, match=waiting.id):
-            waiting.change_delay(90)
+        assert waiting.change_delay(90)
     assert waiting.cancel()
 
 
