@@ -69,6 +69,11 @@ class Extension:
         return self._settings
 
     @property
+    def takes_over(self) -> bool:
+        """Whether ``takeover`` is set at all: asked at every call with a countdown, whatever the other settings are."""
+        return self.given.get("takeover", self.app.conf.get("dtimer_takeover")) is not None
+
+    @property
     def store(self) -> Store:
         """The stored events; its connections survive a fork."""
         with self._lock:

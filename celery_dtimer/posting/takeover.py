@@ -24,7 +24,7 @@ def posting_for(
         return _posting(countdown, eta, fired.max_redeliveries)
     if not countdown and not eta:
         return None
-    threshold = extension.settings.takeover
+    threshold = extension.settings.takeover if extension.takes_over else None
     if threshold is None:
         return None
     posting = _posting(countdown, eta, getattr(task_type, "dtimer_options", {}).get("max_redeliveries"))

@@ -28,7 +28,7 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
     #: Defaults for the timer's options of ``post``.
     dtimer_options: Mapping[str, Any] = {}
 
-    def post_in(self, delay: Delay, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_in(self, delay: Delay, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments, ``delay`` from now: seconds or a timedelta, negative means now.
 
         Raises:
@@ -38,7 +38,7 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
         """
         return post(self, args, kwargs, delay=delay)
 
-    def post_at(self, eta: datetime | str, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_at(self, eta: datetime | str, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments at ``eta``, a datetime; a naive one is in UTC, as everywhere in Celery.
 
         Raises:
