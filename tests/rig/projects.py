@@ -1,5 +1,6 @@
 """A Celery project for one test: its module, run by workers and loaded by the test alike."""
 
+import gc
 import importlib.util
 import shutil
 import sys
@@ -63,6 +64,9 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
             close_app(app)
             _state._on_app_finalizers.intersection_update(shared_before)
             _forget_tasks()
+            # A result of Celery's talks to its backend when it goes: while that is still there.
+            del app, module
+            gc.collect()
             _state._tls.current_app = current
 
 
@@ -71,6 +75,11 @@ def close_app(app: Celery) -> None:
     extension = getattr(app, ATTRIBUTE, None)
     if extension is not None and extension._store is not None:
         extension._store.client.close()
+    # Celery leaves what waits for results to the garbage collector; look, but do not make one.
+    backend = getattr(app._local, "backend", None)
+    if backend is not None and hasattr(backend, "result_consumer"):
+        backend.result_consumer.stop()
+        backend.client.connection_pool.disconnect()
     app.close()
 
 
