@@ -1,6 +1,5 @@
 """A Celery project for one test: its module, run by workers and loaded by the test alike."""
 
-import gc
 import importlib.util
 import shutil
 import sys
@@ -64,9 +63,6 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
             close_app(app)
             _state._on_app_finalizers.intersection_update(shared_before)
             _forget_tasks()
-            # A result of Celery's talks to its backend when it goes: while that is still there.
-            del app, module
-            gc.collect()
             _state._tls.current_app = current
 
 
@@ -80,6 +76,8 @@ def close_app(app: Celery) -> None:
     if backend is not None and hasattr(backend, "result_consumer"):
         backend.result_consumer.stop()
         backend.client.connection_pool.disconnect()
+        # A result that goes later than its app would ask a backend that may be gone.
+        backend.remove_pending_result = lambda result: result
     app.close()
 
 
