@@ -1,18 +1,21 @@
 # make demo: two workers, a hundred delayed tasks, and one of the workers is killed.
 # make test: all tests, against servers and workers that they start themselves.
+# make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-brokers lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
+BROKER_TESTS ?= tests/brokers
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
 	@echo "make test   the same for all tests (some minutes); TESTS=tests/timer for a part of them"
+	@echo "make test-brokers  those over RabbitMQ and SQS, which need rabbitmq-server; BROKER_TESTS=... for a part of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -31,6 +34,12 @@ demo: .venv/installed-demo
 test: .venv/installed-dev
 	@.venv/bin/python -m pytest $(TESTS) -n 2 --cov --cov-report=
 
+# RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
+test-brokers: .venv/installed-brokers
+	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
+	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
+	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 2
+
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
@@ -42,6 +51,11 @@ bench: .venv/installed-dev
 	@echo "installing what tests and linters need ..."
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	@touch $@
+
+.venv/installed-brokers: .venv/installed-dev
+	@echo "installing what the tests over brokers need ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group brokers
 	@touch $@
 
 clean:

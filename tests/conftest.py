@@ -13,7 +13,9 @@ from rig.servers import RedisServer
 
 from celery_dtimer import install
 
-pytest_plugins = ["rig.plugin"]
+pytest.register_assert_rewrite("rig.core")
+
+pytest_plugins = ["rig.plugin", "rig.timed"]
 
 watched_server = pytest.StashKey[RedisServer]()
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -95,6 +96,7 @@ class Firing:
         self._open = True
         if self._started:
             self._listener.resume()
+            logger.info("dtimer: firing again")
             return
         self._started = True
         if self._thread is not None:
@@ -111,8 +113,7 @@ class Firing:
         """Claim and hand over nothing; give back what was not handed over."""
         self._open = False
         self._listener.pause()
-        while self._inbox:
-            self._give_back(self._inbox.popleft())
+        self._empty_inbox()
 
     def stop(self) -> None:
         """Send the last confirms, release what is left, and end."""
@@ -142,8 +143,9 @@ class Firing:
     def _receive(self, deliveries: list[Delivery]) -> None:
         self._inbox.extend(deliveries)
         if not self._open:
-            # Claimed while the step was stopping: pause() may have emptied the inbox already.
-            self.pause()
+            # Claimed while the step was stopping: pause() may have emptied the inbox already. Not for us to call,
+            # in this thread: the step may be started again at this very moment, and would stay paused.
+            self._empty_inbox()
         elif self._wakeup is not None:
             self._wakeup.wake()
         else:
@@ -272,6 +274,11 @@ class Firing:
             self._listener.release(delivery, reason="its request vanished")
         else:
             self._give_back(delivery)
+
+    def _empty_inbox(self) -> None:
+        with suppress(IndexError):  # it is emptied by two threads at times
+            while True:
+                self._give_back(self._inbox.popleft())
 
     def _give_back(self, delivery: Delivery) -> None:
         self._listener.release(delivery, counted=False, reason="its worker stopped")

@@ -24,11 +24,13 @@ from pytest_celery import (
 from pytest_celery.vendors.worker import tasks as pytest_celery_tasks
 
 from rig import node_utils
-from rig.brokers import BrokerPlace, filesystem_broker, memory_broker
+from rig.brokers import BrokerPlace, filesystem_broker, memory_broker, rabbitmq_broker, sqs_broker
 from rig.containers import ProcessDocker
 from rig.docker_tools import adapt
 from rig.projects import WorkerApp, loaded_project
+from rig.rabbitmq import RabbitServer
 from rig.servers import RedisServer
+from rig.sqs import SqsServer
 from rig.workers import QUICK_START, WorkerNode, WorkerStarter
 
 LOG_TAIL = 20_000  # characters of each node's log in the report of a failed test
@@ -111,16 +113,41 @@ def fresh_pools() -> Iterator[None]:
 def app_file() -> Path:
     """The module that workers run: a test module overrides this with one of its own.
 
-    It makes ``app`` from the environment variables BROKER_URL, BROKER_TRANSPORT_OPTIONS (JSON),
-    RESULT_BACKEND and DTIMER_URL.
+    It makes ``app`` from the environment variables BROKER_URL, BROKER_TRANSPORT_OPTIONS and BROKER_SETTINGS
+    (JSON both), RESULT_BACKEND and DTIMER_URL.
     """
     return Path(__file__).parents[1] / "worker" / "apps" / "plain.py"
 
 
 @pytest.fixture
 def broker_transport() -> str:
-    """``redis``, ``redis node``, ``filesystem`` or ``memory``: to be overridden or parametrised by a test."""
+    """Which broker: to be overridden or parametrised by a test.
+
+    ``redis``, ``redis node``, ``filesystem``, ``memory``, ``rabbitmq classic``, ``rabbitmq quorum``, ``rabbitmq
+    node`` or ``sqs``. A *node* is the test's own, to be killed and restarted.
+    """
     return "redis"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """The node that the tests of this process share: a start takes seconds."""
+    with RabbitServer() as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_node() -> Iterator[RabbitServer]:
+    """A node that belongs to the test alone."""
+    with RabbitServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqs_server() -> Iterator[SqsServer]:
+    """The SQS that the tests of this process share."""
+    with SqsServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -130,17 +157,25 @@ def broker_place(
     redis_server: RedisServer,
     redis_url: str,
     tmp_path: Path,
-) -> BrokerPlace:
-    """Where that broker is. ``redis node`` is pytest-celery's node, which a test may kill or restart."""
-    match broker_transport:
-        case "redis":
-            return BrokerPlace(redis_server.url_of(BROKER_DATABASE))
-        case "redis node":
-            return BrokerPlace(request.getfixturevalue(CELERY_REDIS_BROKER).config()["url"])
-        case "filesystem":
-            return filesystem_broker(tmp_path / "broker")
-        case "memory":
-            return memory_broker()
+) -> Iterator[BrokerPlace]:
+    """Where that broker is. ``redis node`` is pytest-celery's node, ``rabbitmq node`` is ``rabbitmq_node``."""
+    match broker_transport.split():
+        case ["redis"]:
+            yield BrokerPlace(redis_server.url_of(BROKER_DATABASE))
+        case ["redis", "node"]:
+            yield BrokerPlace(request.getfixturevalue(CELERY_REDIS_BROKER).config()["url"])
+        case ["filesystem"]:
+            yield filesystem_broker(tmp_path / "broker")
+        case ["memory"]:
+            yield memory_broker()
+        case ["rabbitmq", ("classic" | "quorum") as queue_type]:
+            with rabbitmq_broker(request.getfixturevalue("rabbitmq_server"), queue_type) as place:
+                yield place
+        case ["rabbitmq", "node"]:
+            with rabbitmq_broker(request.getfixturevalue("rabbitmq_node"), "classic") as place:
+                yield place
+        case ["sqs"]:
+            yield sqs_broker(request.getfixturevalue("sqs_server"))
         case _:
             raise ValueError(f"no broker transport {broker_transport!r}")
 
@@ -173,6 +208,7 @@ def worker_app(
     environment = {
         "BROKER_URL": broker_place.url,
         "BROKER_TRANSPORT_OPTIONS": json.dumps(broker_place.transport_options),
+        "BROKER_SETTINGS": json.dumps(broker_place.settings),
         "RESULT_BACKEND": result_backend_url,
         "DTIMER_URL": timer_url,
     }

@@ -196,8 +196,10 @@ class RedisServer:
                 if not process.running:
                     return True
                 with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                    # The pid tells our server from one that had the port first.
-                    return client.info("server")["process_id"] == process.pid
+                    # The pid tells our server from one that had the port first; while it loads what it kept on
+                    # disk, it answers this and nothing else.
+                    info = client.info()
+                    return info["process_id"] == process.pid and not info["loading"]
                 return False
 
             with contextlib.suppress(AssertionError):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 from rig.pools import POOLS
@@ -16,31 +15,6 @@ CONFIRM_TIMEOUT = 2.0
 @pytest.fixture(params=POOLS)
 def pool(request):
     return request.param
-
-
-def test_a_warm_shutdown_finishes_what_runs_and_releases_the_rest_at_once(
-    proj, start_worker, pool, timer, wait_for_records, wait_until_empty
-):
-    # The leases would last for minutes: what the second worker runs soon was released, not lapsed.
-    environment = {"CONFIRM_TIMEOUT": "300"}
-    for _ in range(8):
-        proj.nap.post_in(0, 1.0)
-    first = start_worker(pool=pool, concurrency=2, env=environment)
-    wait_for_records(1)
-    wait_until(lambda: timer.count().leased > 2, "more to be claimed than runs")
-    first.term()
-    assert first.wait(20) == 0
-    ended = [row["id"] for row in proj.records() if row["event"] == "end"]
-    started = [row["id"] for row in proj.records() if row["event"] == "start"]
-    assert sorted(ended) == sorted(started)
-    if pool != "threads":
-        # Celery's threads pool cancels what it has queued from 5.7 on only; before, it runs that to its end.
-        assert len(ended) < 8
-    assert timer.count().pending + timer.count().leased == 8 - len(ended)
-    start_worker(pool=pool, concurrency=2, env=environment)
-    rows = wait_for_records(8, "end", timeout=30)
-    assert len({row["id"] for row in rows}) == len(rows) == 8
-    wait_until_empty()
 
 
 @pytest.mark.parametrize("broker_transport", ["filesystem", "memory"])
@@ -57,28 +31,6 @@ def test_a_warm_shutdown_without_a_hub_finishes_what_runs(proj, start_worker, po
     # The rest was given back: nobody holds it, so that a cancel says yes to it.
     for result in results:
         assert bool(result.cancel()) is (result.id not in ended)
-
-
-def test_a_task_of_a_killed_worker_runs_elsewhere_within_the_confirm_timeout(
-    proj, start_worker, pool, wait_for_records, wait_until_empty
-):
-    environment = {"CONFIRM_TIMEOUT": str(CONFIRM_TIMEOUT)}
-    heir = start_worker(pool=pool, env=environment, name="heir")
-    heir.pause()
-    doomed = start_worker(pool=pool, env=environment, name="doomed")
-    result = proj.nap.post_in(0, 1.5)
-    wait_for_records(1)
-    heir.resume()
-    doomed.kill()
-    killed = time.time()
-    assert result.get(timeout=20) == 1.5
-    first, second = [row for row in proj.records() if row["event"] == "start"]
-    assert first["worker"].startswith("doomed")
-    assert second["worker"].startswith("heir")
-    assert second["redelivered"] is True
-    assert second["redeliveries"] == 1
-    assert second["at"] <= killed + CONFIRM_TIMEOUT + 1.0
-    wait_until_empty()
 
 
 def test_what_waits_in_a_killed_worker_runs_elsewhere(proj, start_worker, pool, wait_for_records, wait_until_empty):

@@ -8,6 +8,7 @@ from celery import Celery
 
 app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.update(
+    json.loads(os.environ["BROKER_SETTINGS"]),
     broker_transport_options=json.loads(os.environ["BROKER_TRANSPORT_OPTIONS"]),
     broker_connection_retry_on_startup=True,
     task_acks_late=True,

@@ -12,6 +12,7 @@ from celery_dtimer import dtimer_task
 
 app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.update(
+    json.loads(os.environ["BROKER_SETTINGS"]),
     broker_transport_options=json.loads(os.environ["BROKER_TRANSPORT_OPTIONS"]),
     broker_connection_retry_on_startup=True,
     dtimer_url=os.environ["DTIMER_URL"],

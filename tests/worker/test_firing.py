@@ -1,0 +1,74 @@
+"""Deliveries that meet the step while it stops or starts."""
+
+import pytest
+
+from celery_dtimer import install
+from celery_dtimer.extension import extension_of
+from celery_dtimer.firing import delivery as firing_module
+from celery_dtimer.firing.delivery import Firing
+from celery_dtimer.timer.events import Delivery
+
+
+class StandIn:
+    """A listener, and all that is asked of a consumer."""
+
+    hub = pool = None
+    initial_prefetch_count = 4
+    hostname = "worker@here"
+
+    def __init__(self, *_arguments, **_options):
+        self.told = []
+
+    def create_task_handler(self):
+        return self.told.append
+
+    def start(self):
+        self.told.append("start")
+
+    def pause(self):
+        self.told.append("pause")
+
+    def resume(self):
+        self.told.append("resume")
+
+    def release(self, delivery, **_options):
+        self.told.append(delivery.id)
+
+
+@pytest.fixture
+def firing(make_app, redis_url, monkeypatch):
+    """A Firing whose listener only writes down what it is told."""
+    monkeypatch.setattr(firing_module, "Listener", StandIn)
+    monkeypatch.setattr(firing_module, "_one_at_a_time", lambda pool: None)
+    app = install(make_app(dtimer_url=redis_url))
+    made = Firing(extension_of(app), StandIn())
+    made._thread = None
+    made.start()
+    return made
+
+
+def delivery(name):
+    return Delivery(id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, key="key", token="1")
+
+
+def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(firing):
+    firing.pause()
+    firing._receive([delivery("late")])
+    firing.start()
+    # A pause by the listener's own thread could come after the resume of the main thread, and would last.
+    assert firing._listener.told == ["start", "pause", "late", "resume"]
+    assert firing._open
+
+
+def test_an_inbox_that_is_emptied_from_two_threads_at_once_is_emptied_once(firing):
+    firing._inbox.append(delivery("one"))
+    firing._inbox.append(delivery("two"))
+    release = firing._listener.release
+
+    def release_and_meet(delivery, **options):
+        release(delivery, **options)
+        firing._inbox.clear()  # by the other thread
+
+    firing._listener.release = release_and_meet
+    firing.pause()
+    assert firing._listener.told == ["start", "pause", "one"]
