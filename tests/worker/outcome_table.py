@@ -1,0 +1,152 @@
+"""What becomes of an event, by what became of its task: the table that the suite checks and the docs show."""
+
+from dataclasses import dataclass, field
+
+from rig.pools import POOLS
+
+#: What can become of an event.
+AT_START = "confirmed at its start"
+AT_END = "confirmed at its end"
+NOT_RUN = "confirmed, not run"
+RELEASED = "released, redelivered"
+RETURNED = "given back, not counted"
+LAPSED = "lapsed, redelivered"
+PARKED = "parked"
+ANEW = "posted anew, confirmed"
+LEFT = "left pending"
+
+#: Why Celery itself makes a difference between the pools.
+NO_SOFT_LIMIT = "Celery has soft time limits in prefork only: the task runs to its end"
+NO_HARD_LIMIT = "Celery has time limits in prefork and gevent only: the task runs to its end"
+NO_TERMINATE = "Celery can terminate a task in prefork, gevent and eventlet only: the task runs to its end"
+ONE_PROCESS = "the task runs in the worker's own process, and takes the whole worker with it"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One outcome.
+
+    Attributes:
+        name: What became of the task, as the docs say it.
+        variant: A task of ``apps/outcomes.py``, by its options; None for what has no task of its own.
+        deed: What the task does, with arguments.
+        options: Of ``post``.
+        expected: What becomes of the event.
+        but: Pools in which something else becomes of it.
+        why: Footnotes for these pools.
+    """
+
+    name: str
+    variant: str | None
+    expected: str
+    deed: tuple = ()
+    options: dict = field(default_factory=dict)
+    but: dict = field(default_factory=dict)
+    why: str = ""
+
+    def in_pool(self, pool):
+        return self.but.get(pool, self.expected)
+
+
+def but(outcome, *pools):
+    return dict.fromkeys(pools, outcome)
+
+
+SOFT, HARD = {"soft_time_limit": 0.4}, {"time_limit": 0.4}
+SPIN = ("spin", 1.2)
+THREADED = ("threads", "solo")
+GREEN = ("gevent", "eventlet")
+
+#: Run concurrently, by one worker of each pool whose leases last a minute: what is redelivered was released.
+ROWS = (
+    Row("returns, acknowledged early", "early", AT_START),
+    Row("returns, acks_late", "late", AT_END),
+    Row("raises, acknowledged early", "early", AT_START, ("fail",)),
+    Row("raises, acks_late", "late", AT_END, ("fail",)),
+    Row("raises, acks_late, acks_on_failure_or_timeout = False", "late_kept", PARKED, ("fail",)),
+    Row("raises, acks_late, acks_on_failure = False", "late_kept_on_failure", PARKED, ("fail",)),
+    Row("raises, acks_late, acks_on_timeout = False", "late_kept_on_timeout", AT_END, ("fail",)),
+    Row("Reject(requeue=True), acknowledged early", "early", AT_START, ("reject", True)),
+    Row("Reject(requeue=True), acks_late", "late", RELEASED, ("reject", True)),
+    Row("Reject(requeue=False), acknowledged early", "early", AT_START, ("reject", False)),
+    Row("Reject(requeue=False), acks_late", "late", PARKED, ("reject", False)),
+    Row("Ignore, acknowledged early", "early", AT_START, ("ignore",)),
+    Row("Ignore, acks_late", "late", AT_END, ("ignore",)),
+    Row("retry, acknowledged early", "early", ANEW, ("retry", 0.5)),
+    Row("retry, acks_late", "late", ANEW, ("retry", 0.5)),
+    Row("soft time limit, acknowledged early", "early", AT_START, SPIN, SOFT),
+    Row("soft time limit, acks_late", "late", AT_END, SPIN, SOFT, why=NO_SOFT_LIMIT),
+    Row(
+        "soft time limit, acks_late, acks_on_failure_or_timeout = False",
+        "late_kept",
+        PARKED,
+        SPIN,
+        SOFT,
+        but(AT_END, *THREADED, *GREEN),
+        NO_SOFT_LIMIT,
+    ),
+    Row("time limit, acknowledged early", "early", AT_START, SPIN, HARD),
+    Row("time limit, acks_late", "late", AT_END, SPIN, HARD, why=NO_HARD_LIMIT),
+    *(
+        Row(
+            f"time limit, acks_late, {setting} = False",
+            variant,
+            RELEASED,
+            SPIN,
+            HARD,
+            but(AT_END, *THREADED, "eventlet"),
+            NO_HARD_LIMIT,
+        )
+        for setting, variant in (
+            ("acks_on_failure_or_timeout", "late_kept"),
+            ("acks_on_timeout", "late_kept_on_timeout"),
+        )
+    ),
+    Row("time limit, acks_late, acks_on_failure = False", "late_kept_on_failure", AT_END, SPIN, HARD, why=NO_HARD_LIMIT),
+    Row("revoked by its id", "late", NOT_RUN),
+    Row("revoked by a stamp", "late", NOT_RUN, (), {"stamped_headers": ["cell"], "cell": "revoked"}),
+    Row("expired", "late", NOT_RUN, (), {"expires": 0.1}),
+    Row("terminated, acknowledged early", "early", AT_START, ("spin", 3.0), why=NO_TERMINATE),
+    Row("terminated, acks_late", "late", AT_END, ("spin", 3.0), why=NO_TERMINATE),
+    Row("unknown task", None, PARKED),
+    Row("bytes that are no message", None, PARKED),
+    Row("a body that can't be decoded", None, PARKED),
+    Row("a body that is no task call", None, PARKED),
+    Row("a content type that is not accepted", "late", PARKED, (), {"serializer": "pickle"}),
+    Row("SystemExit, acknowledged early", "early", AT_START, ("leave",)),
+    Row("SystemExit, acks_late", "late", AT_END, ("leave",)),
+    Row("SystemExit, acks_late, reject_on_worker_lost", "late_lost", RELEASED, ("leave",)),
+    Row("add_consumer, then posted to its queue", "late", AT_END, (), {"queue": "added"}),
+    Row("cancel_consumer, then posted to its queue", "late", LEFT, (), {"queue": "cancelled"}),
+)
+
+#: The loss of the process that runs the task.
+LOSSES = (
+    Row("process lost, acknowledged early", "early", AT_START, ("lose",)),
+    Row("process lost, acks_late", "late", AT_END, ("lose",), but=but(LAPSED, *THREADED, *GREEN), why=ONE_PROCESS),
+    Row(
+        "process lost, acks_late, reject_on_worker_lost",
+        "late_lost",
+        RELEASED,
+        ("lose",),
+        but=but(LAPSED, *THREADED, *GREEN),
+        why=ONE_PROCESS,
+    ),
+)
+
+BY_NAME = {row.name: row for row in (*ROWS, *LOSSES)}
+
+
+def table(pools=POOLS):
+    """Return the table as the docs show it."""
+    notes = []
+    lines = ["| the task | " + " | ".join(pools) + " |", "|---" * (len(pools) + 1) + "|"]
+    for row in BY_NAME.values():
+        mark = ""
+        if row.why:
+            if row.why not in notes:
+                notes.append(row.why)
+            mark = f" ({notes.index(row.why) + 1})"
+        lines.append(f"| {row.name}{mark} | " + " | ".join(row.in_pool(pool) for pool in pools) + " |")
+    lines += ["", *(f"{number}. {note}." for number, note in enumerate(notes, 1))]
+    return "\n".join(lines)
