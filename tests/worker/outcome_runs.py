@@ -21,7 +21,7 @@ from celery_dtimer.message import StoredMessage, encode
 from celery_dtimer.posting.producer import Posting
 
 CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20, "eventlet": 20}
-SETTLED = 30.0  # seconds; solo runs one task after the other
+SETTLED = 25.0  # seconds; solo runs one task after the other
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,18 @@ class Matrix:
 
     def run(self):
         worker = self._start_worker(
-            self._pool, concurrency=CONCURRENCY[self._pool], queues="celery,cancelled", env={"MAX_EVENTS": "60"}
+            self._pool,
+            concurrency=CONCURRENCY[self._pool],
+            queues="celery,cancelled",
+            env={"MAX_EVENTS": "60", "PATIENCE": "0.3" if self._pool == "solo" else "5"},
         )
         control = self._app.control
         control.revoke(self._ids["revoked by its id"], reply=True, timeout=5, limit=1)
         control.revoke_by_stamped_headers({"cell": ["revoked"]}, reply=True, timeout=5, limit=1)
         control.add_consumer("added", reply=True, timeout=5, limit=1)
         control.cancel_consumer("cancelled", reply=True, timeout=5, limit=1)
+        # Without a hub, Celery answers before it has done so.
+        worker.wait_for_log("Canceling queue cancelled", timeout=10)
         for row in ROWS:
             self._post(row)
         for name in ("terminated, acknowledged early", "terminated, acks_late"):
@@ -102,9 +107,7 @@ class Matrix:
             bodies = {"a body that can't be decoded": b"{", "a body that is no task call": b"7"}
             payload = b"no message"
             if row.name in bodies:
-                payload = encode(
-                    StoredMessage(bodies[row.name], "application/json", "utf-8", headers), event, "celery"
-                )
+                payload = encode(StoredMessage(bodies[row.name], "application/json", "utf-8", headers), event, "celery")
             self._timer.post(payload, 0, id=event, queue="celery")
 
     def _terminate(self, event):

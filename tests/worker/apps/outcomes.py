@@ -61,7 +61,7 @@ def records():
 
 def look(task):
     """Write down whether the event is confirmed while its task runs: an early ack takes some milliseconds."""
-    patience = 0.2 if task.acks_late else 5.0
+    patience = 0.2 if task.acks_late else float(os.environ["PATIENCE"])
     end = time.monotonic() + patience
     timer = celery_dtimer.get_timer(app)
     while (info := timer.peek(task.request.id)) is not None and time.monotonic() < end:
@@ -126,6 +126,8 @@ VARIANTS = {
     "late_limited": {**LATE, "rate_limit": "30/m"},
 }
 TASKS = {
-    name: app.task(bind=True, name=f"proj.{name}", **options)(type(act)(act.__code__, globals(), name, act.__defaults__))
+    name: app.task(bind=True, name=f"proj.{name}", **options)(
+        type(act)(act.__code__, globals(), name, act.__defaults__)
+    )
     for name, options in VARIANTS.items()
 }
