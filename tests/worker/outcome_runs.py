@@ -1,19 +1,9 @@
-"""Runs all rows of the outcome table at once in a worker of one pool, and tells what became of each event."""
+"""Runs rows of the outcome table in a worker of one pool, and tells what became of each event."""
 
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 
-from outcome_table import (
-    ANEW,
-    AT_END,
-    AT_START,
-    LEFT,
-    NOT_RUN,
-    PARKED,
-    RELEASED,
-    ROWS,
-)
+from outcome_table import ANEW, AT_END, AT_START, LEFT, LONG, LOSSES, NOT_RUN, PARKED, RELEASED, RETURNED, ROWS
 from rig.waiting import wait_until
 
 from celery_dtimer import State, get_timer
@@ -24,27 +14,8 @@ CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20, "eventlet": 
 SETTLED = 25.0  # seconds; solo runs one task after the other
 
 
-@dataclass(frozen=True)
-class Observed:
-    """What became of one event.
-
-    Attributes:
-        outcome: In the words of the table.
-        rows: What its task wrote down.
-        info: Where it is at last: parked, pending, or None.
-        status: Its result's.
-    """
-
-    outcome: str
-    rows: list
-    info: object
-    status: str
-
-    def starts(self):
-        return [row for row in self.rows if row["event"] == "start"]
-
-
 def outcome_of(rows, info):
+    """What became of an event, in the words of the table, by what its task wrote down and where it is at last."""
     starts = [row for row in rows if row["event"] == "start"]
     looks = [row["state"] for row in rows if row["event"] == "look"]
     if info is not None:
@@ -55,51 +26,38 @@ def outcome_of(rows, info):
         return ANEW
     if len(starts) == 2 and starts[1]["redelivered"] and starts[1]["redeliveries"] == 1:
         return RELEASED
-    if len(starts) == 1:
+    if len(starts) == 1 and not starts[0]["redelivered"]:
         return AT_START if looks == ["confirmed"] else AT_END
-    return f"ran {len(starts)} times"
+    return f"started {len(starts)} times, redelivered {[row['redeliveries'] for row in starts]}"
 
 
-class Matrix:
-    """Posts the rows, meddles where a row says so, and waits until nothing moves any more."""
+class Run:
+    """Events of table rows in workers of one pool.
+
+    Args:
+        project: The app of ``apps/outcomes.py``.
+        start_worker: The rig's.
+        pool: The pool's name.
+    """
 
     def __init__(self, project, start_worker, pool):
         self._module, self._app, self._pool = project.module, project.app, pool
-        self._timer = get_timer(self._app)
         self._start_worker = start_worker
-        self._ids = {row.name: str(uuid.uuid4()) for row in ROWS}
+        self.timer = get_timer(self._app)
+        self.ids = {}
 
-    def run(self):
-        worker = self._start_worker(
-            self._pool,
-            concurrency=CONCURRENCY[self._pool],
-            queues="celery,cancelled",
-            env={"MAX_EVENTS": "60", "PATIENCE": "0.3" if self._pool == "solo" else "5"},
+    def worker(self, *, concurrency=None, queues="celery", **environment):
+        environment.setdefault("PATIENCE", "0.3" if self._pool == "solo" else "5")
+        return self._start_worker(
+            self._pool, concurrency=concurrency or CONCURRENCY[self._pool], queues=queues, env=environment
         )
-        control = self._app.control
-        control.revoke(self._ids["revoked by its id"], reply=True, timeout=5, limit=1)
-        control.revoke_by_stamped_headers({"cell": ["revoked"]}, reply=True, timeout=5, limit=1)
-        control.add_consumer("added", reply=True, timeout=5, limit=1)
-        control.cancel_consumer("cancelled", reply=True, timeout=5, limit=1)
-        # Without a hub, Celery answers before it has done so.
-        worker.wait_for_log("Canceling queue cancelled", timeout=10)
-        for row in ROWS:
-            self._post(row)
-        for name in ("terminated, acknowledged early", "terminated, acks_late"):
-            self._terminate(self._ids[name])
-        with suppress(AssertionError):  # what did not settle is seen as such, by its own test
-            wait_until(self._settled, "an end of all outcomes", SETTLED)
-        worker.term()
-        worker.wait()
-        observed = {name: self._observe(event) for name, event in self._ids.items()}
-        counts = self._timer.count()
-        return observed, counts, worker.logs()
 
-    def _post(self, row):
-        event = self._ids[row.name]
+    def post(self, row, name=None, deed=None):
+        event = self.ids.setdefault(name or row.name, str(uuid.uuid4()))
         if row.variant is not None:
             delay = 0.3 if "expires" in row.options else 0
-            self._module.TASKS[row.variant].post(row.deed, delay=delay, task_id=event, **row.options)
+            task = self._module.TASKS[row.variant]
+            task.post(row.deed if deed is None else deed, delay=delay, task_id=event, **row.options)
         elif row.name == "unknown task":
             self._app.send_task("proj.unknown", task_id=event, dtimer=Posting("in", 0))
         else:
@@ -108,21 +66,91 @@ class Matrix:
             payload = b"no message"
             if row.name in bodies:
                 payload = encode(StoredMessage(bodies[row.name], "application/json", "utf-8", headers), event, "celery")
-            self._timer.post(payload, 0, id=event, queue="celery")
+            self.timer.post(payload, 0, id=event, queue="celery")
 
-    def _terminate(self, event):
-        wait_until(lambda: any(row["id"] == event for row in self._records("look")), "the task to run", SETTLED)
-        self._app.control.revoke(event, terminate=True, reply=True, timeout=5, limit=1)
+    def rows(self, name, *events):
+        return [
+            row
+            for row in self._module.records()
+            if row["id"] == self.ids[name] and (not events or row["event"] in events)
+        ]
 
-    def _records(self, event="start"):
-        return [row for row in self._module.records() if row["event"] == event]
+    def wait_for(self, name, event="look"):
+        wait_until(lambda: self.rows(name, event), f"{event!r} of the task that {name}", SETTLED)
 
-    def _settled(self):
-        left = set(self._ids.values()) - {self._ids["cancel_consumer, then posted to its queue"]}
-        infos = [self._timer.peek(event) for event in left]
-        return all(info is None or info.state is State.PARKED for info in infos)
+    def settle(self, *leave):
+        """Wait until no event moves any more. What does not settle is seen as such by who looks at its outcome."""
+        ids = [event for name, event in self.ids.items() if name not in leave]
 
-    def _observe(self, event):
-        rows = [row for row in self._module.records() if row["id"] == event]
-        info = self._timer.peek(event)
-        return Observed(outcome_of(rows, info), rows, info, self._app.AsyncResult(event).status)
+        def settled():
+            infos = [self.timer.peek(event) for event in ids]
+            return all(info is None or info.state is State.PARKED for info in infos)
+
+        with suppress(AssertionError):
+            wait_until(settled, "an end of all outcomes", SETTLED)
+
+    def peek(self, name):
+        return self.timer.peek(self.ids[name])
+
+    def outcome(self, name):
+        return outcome_of(self.rows(name), self.peek(name))
+
+    def returned(self, name, worker):
+        """The same of an event that waited in the worker when it ended: nothing of it is to be seen."""
+        starts = self.rows(name, "start")
+        given_back = len(starts) == 1 and starts[0]["worker"] != worker and not starts[0]["redelivered"]
+        return RETURNED if given_back and self.outcome(name) == AT_END else self.outcome(name)
+
+    def revoke(self, name, **options):
+        self._app.control.revoke(self.ids[name], reply=True, timeout=5, limit=1, **options)
+
+
+def run_rows(run):
+    """All rows at once; returns their outcomes."""
+    left = "cancel_consumer, then posted to its queue"
+    worker = run.worker(queues="celery,cancelled", MAX_EVENTS="60")
+    control = run._app.control
+    run.ids["revoked by its id"] = str(uuid.uuid4())
+    run.revoke("revoked by its id")
+    control.revoke_by_stamped_headers({"cell": ["revoked"]}, reply=True, timeout=5, limit=1)
+    control.add_consumer("added", reply=True, timeout=5, limit=1)
+    control.cancel_consumer("cancelled", reply=True, timeout=5, limit=1)
+    # Without a hub, Celery answers before it has done so.
+    wait_until(lambda: "Canceling queue cancelled" in worker.logs(), "the queue to be cancelled")
+    for row in ROWS:
+        run.post(row)
+    for name in ("terminated, acknowledged early", "terminated, acks_late"):
+        run.wait_for(name)
+        run.revoke(name, terminate=True)
+    run.settle(left)
+    outcomes = {row.name: run.outcome(row.name) for row in ROWS}
+    worker.term()
+    worker.wait()
+    return outcomes
+
+
+def run_long_rows(run):
+    """Those that outlast their lease. The worker would claim its own event again if it lapsed."""
+    run.worker(CONFIRM_TIMEOUT="1")
+    for row in LONG:
+        # The first of a kind takes the token of its rate limit.
+        if "limit" in row.name:
+            run.post(row, f"{row.name}: the first")
+        run.post(row)
+    run.settle()
+    return {row.name: run.outcome(row.name) for row in LONG}
+
+
+def run_losses(run):
+    """Those that lose their process, each after the last has come to its end."""
+    outcomes, worker = {}, None
+    for row in LOSSES:
+        worker = worker if worker is not None and worker.running else run.worker(CONFIRM_TIMEOUT="1")
+        run.post(row)
+        run.wait_for(row.name)
+        if run._pool != "prefork":
+            worker.wait()
+            worker = run.worker(CONFIRM_TIMEOUT="1")
+        run.settle()
+        outcomes[row.name] = run.outcome(row.name)
+    return outcomes

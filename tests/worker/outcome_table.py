@@ -129,21 +129,69 @@ ROWS = (
     Row("cancel_consumer, then posted to its queue", "late", LEFT, (), {"queue": "cancelled"}),
 )
 
-#: The loss of the process that runs the task.
+#: Run one after the other, since most of them take their worker with them. Its leases last a second.
 LOSSES = (
-    early("process lost, acknowledged early", ("lose",)),
-    Row("process lost, acks_late", "late", AT_END, ("lose",), but=but(LAPSED, *THREADED, *GREEN), why=ONE_PROCESS),
+    Row("process lost, acknowledged early", "early", AT_START, ("lose",), {}, but(LAPSED, "solo"), LATE_ACK),
+    Row("process lost, acks_late", "late", AT_END, ("lose",), {}, but(LAPSED, *THREADED, *GREEN), ONE_PROCESS),
     Row(
         "process lost, acks_late, reject_on_worker_lost",
         "late_lost",
         RELEASED,
         ("lose",),
-        but=but(LAPSED, *THREADED, *GREEN),
-        why=ONE_PROCESS,
+        {},
+        but(LAPSED, *THREADED, *GREEN),
+        ONE_PROCESS,
     ),
 )
 
-BY_NAME = {row.name: row for row in (*ROWS, *LOSSES)}
+#: Run beside each other in a worker whose leases last a second.
+LONG = (
+    Row("runs longer than the confirm timeout, acks_late", "late", AT_END, ("spin", 2.5)),
+    Row("waits longer than that for its rate limit, acknowledged early", "early_limited", AT_START),
+    Row("waits longer than that for its rate limit, acks_late", "late_limited", AT_END),
+)
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """A way to end a worker, and what becomes of the events of a task that runs then, and of one that waits.
+
+    Attributes:
+        signals: The names of the signals, one after the other.
+        soft: worker_soft_shutdown_timeout, in seconds.
+        seconds: How long the task runs.
+    """
+
+    name: str
+    signals: tuple
+    soft: float
+    seconds: float
+    running: Row
+    waiting: Row
+
+
+def shutdown(name, signals, running, *, soft=0, seconds=1.5, but_running=None, why=""):
+    return Shutdown(
+        name,
+        signals,
+        soft,
+        seconds,
+        Row(f"{name}: a task that runs, acks_late", "late", running, but=but_running or {}, why=why),
+        Row(f"{name}: a task that waits in the worker", "late", RETURNED),
+    )
+
+
+SHUTDOWNS = (
+    shutdown("warm shutdown", ("SIGTERM",), AT_END),
+    shutdown("soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=8),
+    shutdown("soft shutdown that is too short", ("SIGQUIT",), RELEASED, soft=1, seconds=4),
+    shutdown("cold shutdown", ("SIGQUIT",), RELEASED, seconds=4),
+    shutdown("warm shutdown, then a cold one", ("SIGINT", "SIGINT"), RELEASED, seconds=4),
+)
+
+BY_NAME = {
+    row.name: row for row in (*ROWS, *LOSSES, *LONG, *(row for way in SHUTDOWNS for row in (way.running, way.waiting)))
+}
 
 
 def table(pools=POOLS):

@@ -1,57 +1,89 @@
 """What becomes of an event, by what became of its task: every outcome, in every pool, in real workers."""
 
-import uuid
-from contextlib import ExitStack
+import signal
 from pathlib import Path
 
 import pytest
-from outcome_runs import Matrix
-from outcome_table import ROWS
+from outcome_runs import Run, run_long_rows, run_losses, run_rows
+from outcome_table import LAPSED, LONG, LOSSES, RELEASED, ROWS, SHUTDOWNS
 from rig.pools import POOLS
-from rig.projects import loaded_project
-from rig.servers import RedisServer
-from rig.workers import WorkerStarter
+from rig.waiting import wait_until
 
-APP = Path(__file__).parent / "apps" / "outcomes.py"
+from celery_dtimer import State
 
 
-class Matrices:
-    """One run of all rows for each pool that a test asks for."""
-
-    def __init__(self, docker):
-        self._docker = docker
-        self._runs = {}
-
-    def of(self, pool):
-        if pool not in self._runs:
-            self._runs[pool] = self._run(pool)
-        return self._runs[pool]
-
-    def _run(self, pool):
-        with ExitStack() as stack:
-            server = stack.enter_context(RedisServer())
-            volume = self._docker.volumes.create(f"project-{uuid.uuid4()}")
-            stack.callback(volume.remove)
-            environment = {
-                "BROKER_URL": server.url_of(1),
-                "BROKER_TRANSPORT_OPTIONS": "{}",
-                "RESULT_BACKEND": server.url_of(2),
-                "DTIMER_URL": server.url,
-            }
-            project = stack.enter_context(loaded_project(volume, APP, environment))
-            starter = WorkerStarter(self._docker, project)
-            stack.callback(starter.close)
-            return Matrix(project, starter, pool).run()
+@pytest.fixture(params=POOLS)
+def pool(request):
+    return request.param
 
 
-@pytest.fixture(scope="module")
-def matrices(docker_client):
-    return Matrices(docker_client)
+@pytest.fixture
+def app_file():
+    return Path(__file__).parent / "apps" / "outcomes.py"
 
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_the_event_of_a_task(matrices, row, pool, record_property):
-    observed = matrices.of(pool)[0][row.name]
-    record_property("outcome", [row.name, pool, observed.outcome])
-    assert observed.outcome == row.in_pool(pool), observed
+@pytest.fixture
+def run(worker_app, start_worker, pool):
+    return Run(worker_app, start_worker, pool)
+
+
+@pytest.fixture
+def check(pool, record_property):
+    """Compare what became of the events with the table, and have it reported."""
+
+    def compare(rows, outcomes):
+        for row in rows:
+            record_property("outcome", [row.name, pool, outcomes[row.name]])
+        assert outcomes == {row.name: row.in_pool(pool) for row in rows}
+
+    return compare
+
+
+def test_the_event_of_a_task_goes_where_the_table_says(run, check, expected_keys):
+    expected_keys.append("{dt:0}:*")  # what is parked, and what is left pending
+    check(ROWS, run_rows(run))
+    assert run.timer.count().leased == 0
+    [first, again] = run.rows("Reject(requeue=True), acks_late", "start")
+    assert again["at"] - first["at"] >= 0.5, "a requeued event is released with a backoff"
+
+
+def test_a_lease_lasts_as_long_as_its_task_runs_or_waits_in_the_worker(run, check):
+    check(LONG, run_long_rows(run))
+    for name in (row.name for row in LONG if "limit" in row.name):
+        [first], [second] = run.rows(f"{name}: the first", "start"), run.rows(name, "start")
+        assert abs(second["at"] - first["at"]) > 1.5, "the rate limit had no effect"
+
+
+def test_the_event_of_a_lost_process_goes_where_the_table_says(run, check, pool):
+    outcomes = run_losses(run)
+    if pool != "prefork":
+        # Nobody is left to release anything: what was redelivered had lapsed.
+        outcomes = {name: LAPSED if outcome == RELEASED else outcome for name, outcome in outcomes.items()}
+    check(LOSSES, outcomes)
+
+
+@pytest.mark.parametrize("way", SHUTDOWNS, ids=lambda way: way.name)
+def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way):
+    # The leases would last a minute: what the heir runs was given back, not lapsed.
+    worker = run.worker(concurrency=1, SOFT_SHUTDOWN=str(way.soft), CONFIRM_TIMEOUT="60", MAX_EVENTS="4")
+    running, waiting = way.running, way.waiting
+    run.post(running, deed=("spin", way.seconds))
+    run.wait_for(running.name)
+    for number in range(2):
+        run.post(waiting, f"another {number}")
+    run.post(waiting)
+    wait_until(lambda: run.timer.count().leased == 4, "all events to be claimed")
+    hostname = worker.hostname()
+    for number, name in enumerate(way.signals):
+        if number:
+            wait_until(lambda: "Hitting Ctrl+C again" in worker.logs(), "the first signal to be heard")
+        worker.signal(getattr(signal, name))
+    worker.wait(30)
+    held = [name for name in run.ids if (info := run.peek(name)) is not None and info.state is State.LEASED]
+    run.worker(CONFIRM_TIMEOUT="60")
+    run.settle()
+    assert not held, "leased still by a worker that has ended"
+    check(
+        (running, waiting),
+        {running.name: run.outcome(running.name), waiting.name: run.returned(waiting.name, hostname)},
+    )
