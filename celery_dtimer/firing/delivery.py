@@ -71,12 +71,12 @@ class Firing:
         self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
         self._open = False
         settings = extension.settings
-        self._max_events = settings.max_events or consumer.initial_prefetch_count or UNLIMITED
+        self._given_max_events = settings.max_events
         self._listener = Listener(
             extension.store,
             queues=self._queues,
             deliver=self._receive,
-            max_events=self._max_events,
+            max_events=self._capacity(),
             confirm_timeout=settings.confirm_timeout,
             alive=self._is_alive,
             on_error=self._on_error,
@@ -105,7 +105,7 @@ class Firing:
         if self._thread is not None:
             self._thread.start()
         self._listener.start()
-        logger.info("dtimer: firing up to %d events at a time", self._max_events)
+        logger.info("dtimer: firing up to %d events at a time", self._listener.max_events)
 
     def register(self, hub: Any) -> None:
         """Be called by the hub when there is something in the inbox."""
@@ -150,14 +150,25 @@ class Firing:
     def info(self) -> dict[str, Any]:
         """Return the listener's numbers."""
         return {
-            "max_events": self._max_events,
+            "max_events": self._listener.max_events,
             "in_flight": self._listener.in_flight,
             "queues": list(self._queues()),
         }
 
     # --- called by the listener, in its thread
 
+    def _capacity(self) -> int:
+        """So many events at a time: as many as the worker would prefetch from the broker, also when its pool grows.
+
+        Not the consumer's own count: that is smaller after a reconnect, and restored by broker messages only.
+        """
+        consumer = self._consumer
+        autoscaler = getattr(consumer.controller, "autoscaler", None)
+        processes = autoscaler.max_concurrency if autoscaler is not None else consumer.pool.num_processes
+        return self._given_max_events or max(1, processes) * consumer.prefetch_multiplier or UNLIMITED
+
     def _queues(self) -> tuple[str, ...]:
+        self._listener.max_events = self._capacity()  # asked before each claim, as the queues are
         consumer = self._consumer.task_consumer
         return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
 

@@ -71,7 +71,13 @@ def _watch_one(
     on_accepted: Callable[[Any], None],
     on_killed: Callable[[Any], bool],
 ) -> None:
-    accept_callback, callback = options.get("accept_callback"), options["callback"]
+    # None of these may refer to the options: a cycle would keep a request alive, and its event leased, until the
+    # garbage collector comes round.
+    accept_callback, callback, error_callback = (
+        options.get("accept_callback"),
+        options["callback"],
+        options["error_callback"],
+    )
 
     def accepted(*args: Any, **more: Any) -> None:
         on_accepted(request)
@@ -82,7 +88,7 @@ def _watch_one(
         if isinstance(result, ExceptionInfo):
             # A SystemExit, in a pool without processes: Celery hands it to the callback for results, which fails,
             # and takes the task for running ever after.
-            options["error_callback"](result)
+            error_callback(result)
         elif result != KILLED or not on_killed(request):
             callback(result, *args, **more)
 

@@ -22,6 +22,12 @@ NO_TERMINATE = "Celery can terminate a task in prefork, gevent and eventlet only
 LATE_ACK = (
     "In solo, Celery sends an early acknowledgement when the task has ended: the task blocks the loop that sends it"
 )
+NO_CANCEL = "Celery can't cancel a task in threads and solo: what runs comes to its end"
+NO_SOFT_SHUTDOWN = (
+    NO_CANCEL + "; in gevent and eventlet its soft shutdown fails where the signal "
+    "interrupts the event loop, in which it may not sleep"
+)
+QUEUED = "the threads pool works off what it was given while a soft shutdown waits"
 ONE_PROCESS = "the task runs in the worker's own process, and takes the whole worker with it"
 
 
@@ -147,7 +153,15 @@ LOSSES = (
 #: Run beside each other in a worker whose leases last a second.
 LONG = (
     Row("runs longer than the confirm timeout, acks_late", "late", AT_END, ("spin", 2.5)),
-    Row("waits longer than that for its rate limit, acknowledged early", "early_limited", AT_START),
+    Row(
+        "waits longer than that for its rate limit, acknowledged early",
+        "early_limited",
+        AT_START,
+        (),
+        {},
+        but(AT_END, "solo"),
+        LATE_ACK,
+    ),
     Row("waits longer than that for its rate limit, acks_late", "late_limited", AT_END),
 )
 
@@ -170,23 +184,40 @@ class Shutdown:
     waiting: Row
 
 
-def shutdown(name, signals, running, *, soft=0, seconds=1.5, but_running=None, why=""):
+def shutdown(name, signals, running, *, soft=0, seconds=1.5, uncancelled=None, queued=None, why=""):
     return Shutdown(
         name,
         signals,
         soft,
         seconds,
-        Row(f"{name}: a task that runs, acks_late", "late", running, but=but_running or {}, why=why),
-        Row(f"{name}: a task that waits in the worker", "late", RETURNED),
+        Row(f"{name}: a task that runs, acks_late", "late", running, but=uncancelled or {}, why=uncancelled and why),
+        Row(f"{name}: a task that waits in the worker", "late", RETURNED, but=queued or {}, why=queued and why),
     )
 
 
 SHUTDOWNS = (
     shutdown("warm shutdown", ("SIGTERM",), AT_END),
-    shutdown("soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=8),
-    shutdown("soft shutdown that is too short", ("SIGQUIT",), RELEASED, soft=1, seconds=4),
-    shutdown("cold shutdown", ("SIGQUIT",), RELEASED, seconds=4),
-    shutdown("warm shutdown, then a cold one", ("SIGINT", "SIGINT"), RELEASED, seconds=4),
+    shutdown(
+        "soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=4, queued=but(AT_END, "threads"), why=QUEUED
+    ),
+    shutdown(
+        "soft shutdown that is too short",
+        ("SIGQUIT",),
+        RELEASED,
+        soft=1,
+        seconds=3,
+        uncancelled={**but(AT_END, *THREADED), **but(f"{RELEASED} or {AT_END}", *GREEN)},
+        why=NO_SOFT_SHUTDOWN,
+    ),
+    shutdown("cold shutdown", ("SIGQUIT",), RELEASED, seconds=3, uncancelled=but(AT_END, *THREADED), why=NO_CANCEL),
+    shutdown(
+        "warm shutdown, then a cold one",
+        ("SIGINT", "SIGINT"),
+        RELEASED,
+        seconds=3,
+        uncancelled=but(AT_END, *THREADED),
+        why=NO_CANCEL,
+    ),
 )
 
 BY_NAME = {
