@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from celery import signals
+from celery.bootsteps import RUN
 from celery.worker import state
 from kombu.message import Message
 
@@ -168,7 +169,8 @@ class Firing:
         return self._given_max_events or max(1, processes) * consumer.prefetch_multiplier or UNLIMITED
 
     def _queues(self) -> tuple[str, ...]:
-        self._listener.max_events = self._capacity()  # asked before each claim, as the queues are
+        if self._open:
+            self._listener.max_events = self._capacity()  # asked before each claim, as the queues are
         consumer = self._consumer.task_consumer
         return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
 
@@ -325,13 +327,16 @@ class Firing:
         # May be called by the garbage collector, in any thread, in the middle of anything: no locks, no logging.
         if delivery not in self._messages:
             return  # acknowledged
-        # One that had started was cancelled: its next run is told that it is not the first.
+        # One that had started was cancelled: its next run is told that it is not the first. Others are dropped where
+        # a consumer stops; and where it does not, they count, so that nothing vanishes again and again.
         started = delivery in self._running
         self._forget(delivery)
-        if started or (self._open and self._consumer.connection is not None):
-            self._listener.release(delivery, reason="its request vanished")
-        else:
+        consumer = self._consumer
+        stopping = not self._open or consumer.connection is None or consumer.controller.blueprint.state != RUN
+        if stopping and not started:
             self._give_back(delivery)
+        else:
+            self._listener.release(delivery, reason="its request vanished")
 
     def _forget(self, delivery: Delivery) -> None:
         self._messages.pop(delivery, None)

@@ -41,15 +41,15 @@ class Run:
     """
 
     def __init__(self, project, start_worker, pool):
-        self._module, self._app, self._pool = project.module, project.app, pool
+        self._module, self.app, self.pool = project.module, project.app, pool
         self._start_worker = start_worker
-        self.timer = get_timer(self._app)
+        self.timer = get_timer(self.app)
         self.ids = {}
 
     def worker(self, *, concurrency=None, queues="celery", **environment):
-        environment.setdefault("PATIENCE", "0.3" if self._pool == "solo" else "5")
+        environment.setdefault("PATIENCE", "0.3" if self.pool == "solo" else "5")
         return self._start_worker(
-            self._pool, concurrency=concurrency or CONCURRENCY[self._pool], queues=queues, env=environment
+            self.pool, concurrency=concurrency or CONCURRENCY[self.pool], queues=queues, env=environment
         )
 
     def post(self, row, name=None, deed=None):
@@ -58,8 +58,8 @@ class Run:
             delay = 0.3 if "expires" in row.options else 0
             task = self._module.TASKS[row.variant]
             task.post(row.deed if deed is None else deed, delay=delay, task_id=event, **row.options)
-        elif row.name == "unknown task":
-            self._app.send_task("proj.unknown", task_id=event, dtimer=Posting("in", 0))
+        elif row.name == "task that no worker has known for an hour":
+            self.app.send_task("proj.unknown", task_id=event, dtimer=Posting("in", 0))
         else:
             headers = {"task": "proj.late", "id": event}
             bodies = {"a body that can't be decoded": b"{", "a body that is no task call": b"7"}
@@ -102,14 +102,14 @@ class Run:
         return RETURNED if given_back and self.outcome(name) == AT_END else self.outcome(name)
 
     def revoke(self, name, **options):
-        self._app.control.revoke(self.ids[name], reply=True, timeout=5, limit=1, **options)
+        self.app.control.revoke(self.ids[name], reply=True, timeout=5, limit=1, **options)
 
 
 def run_rows(run):
     """All rows at once; returns their outcomes."""
     left = "cancel_consumer, then posted to its queue"
     worker = run.worker(queues="celery,cancelled", MAX_EVENTS="60")
-    control = run._app.control
+    control = run.app.control
     run.ids["revoked by its id"] = str(uuid.uuid4())
     run.revoke("revoked by its id")
     control.revoke_by_stamped_headers({"cell": ["revoked"]}, reply=True, timeout=5, limit=1)
@@ -148,7 +148,7 @@ def run_losses(run):
         worker = worker if worker is not None and worker.running else run.worker(CONFIRM_TIMEOUT="1")
         run.post(row)
         run.wait_for(row.name)
-        if run._pool != "prefork":
+        if run.pool != "prefork":
             worker.wait()
             worker = run.worker(CONFIRM_TIMEOUT="1")
         run.settle()

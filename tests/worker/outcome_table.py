@@ -27,8 +27,8 @@ NO_SOFT_SHUTDOWN = (
     NO_CANCEL + "; in gevent and eventlet its soft shutdown fails where the signal "
     "interrupts the event loop, in which it may not sleep"
 )
-QUEUED = "the threads pool works off what it was given while a soft shutdown waits"
-ONE_PROCESS = "the task runs in the worker's own process, and takes the whole worker with it"
+QUEUED = "The threads pool works off what it was given while a soft shutdown waits"
+ONE_PROCESS = "The task runs in the worker's own process, and takes the whole worker with it"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,14 @@ class Row:
 
     def in_pool(self, pool):
         return self.but.get(pool, self.expected)
+
+    def is_cut_short(self, pool):
+        """Whether Celery, in this pool, can keep the task from coming to its own end."""
+        if "soft_time_limit" in self.options:
+            return pool == "prefork"
+        if "time_limit" in self.options:
+            return pool in ("prefork", "gevent")
+        return self.name.startswith("terminated") and pool in ("prefork", "gevent", "eventlet")
 
 
 def but(outcome, *pools):
@@ -123,7 +131,7 @@ ROWS = (
     Row("expired", "late", NOT_RUN, (), {"expires": 0.1}),
     early("terminated, acknowledged early", ("spin", 1.5)),
     Row("terminated, acks_late", "late", AT_END, ("spin", 1.5), why=NO_TERMINATE),
-    Row("unknown task", None, PARKED),
+    Row("task that no worker has known for an hour", None, PARKED),
     Row("bytes that are no message", None, PARKED),
     Row("a body that can't be decoded", None, PARKED),
     Row("a body that is no task call", None, PARKED),
@@ -171,7 +179,7 @@ class Shutdown:
     """A way to end a worker, and what becomes of the events of a task that runs then, and of one that waits.
 
     Attributes:
-        signals: The names of the signals, one after the other.
+        signals: The names of the signals, one after the other; none: by remote control.
         soft: worker_soft_shutdown_timeout, in seconds.
         seconds: How long the task runs.
     """
@@ -197,6 +205,7 @@ def shutdown(name, signals, running, *, soft=0, seconds=1.5, uncancelled=None, q
 
 SHUTDOWNS = (
     shutdown("warm shutdown", ("SIGTERM",), AT_END),
+    shutdown("shutdown by remote control", (), AT_END),
     shutdown(
         "soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=4, queued=but(AT_END, "threads"), why=QUEUED
     ),

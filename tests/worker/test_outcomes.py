@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from outcome_runs import Run, run_long_rows, run_losses, run_rows
-from outcome_table import LAPSED, LONG, LOSSES, RELEASED, ROWS, SHUTDOWNS
+from outcome_table import LAPSED, LONG, LOSSES, RELEASED, ROWS, SHUTDOWNS, table
 from rig.pools import POOLS
 from rig.waiting import wait_until
 
@@ -43,10 +43,12 @@ def check(pool, record_property):
     return compare
 
 
-def test_the_event_of_a_task_goes_where_the_table_says(run, check, expected_keys):
+def test_the_event_of_a_task_goes_where_the_table_says(run, check, pool, expected_keys):
     expected_keys.append("{dt:0}:*")  # what is parked, and what is left pending
     check(ROWS, run_rows(run))
     assert run.timer.count().leased == 0
+    for row in (row for row in ROWS if row.deed[:1] == ("spin",)):
+        assert bool(run.rows(row.name, "end")) is not row.is_cut_short(pool), row.name
     [first, again] = run.rows("Reject(requeue=True), acks_late", "start")
     assert again["at"] - first["at"] >= 0.5, "a requeued event is released with a backoff"
 
@@ -61,7 +63,7 @@ def test_a_lease_lasts_as_long_as_its_task_runs_or_waits_in_the_worker(run, chec
 def test_the_event_of_a_lost_process_goes_where_the_table_says(run, check, pool):
     outcomes = run_losses(run)
     if pool != "prefork":
-        # Nobody is left to release anything: what was redelivered had lapsed.
+        # Nobody is left to release anything: what is redelivered had lapsed.
         outcomes = {name: LAPSED if outcome == RELEASED else outcome for name, outcome in outcomes.items()}
     check(LOSSES, outcomes)
 
@@ -78,6 +80,8 @@ def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way):
     run.post(waiting)
     wait_until(lambda: run.timer.count().leased == 4, "all events to be claimed")
     hostname = worker.hostname()
+    if not way.signals:
+        run.app.control.shutdown()
     for number, name in enumerate(way.signals):
         if number:
             wait_until(lambda: "Hitting Ctrl+C again" in worker.logs(), "the first signal to be heard")
@@ -91,3 +95,9 @@ def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way):
         (running, waiting),
         {running.name: run.outcome(running.name), waiting.name: run.returned(waiting.name, hostname)},
     )
+
+
+def test_the_docs_show_this_table():
+    text = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- outcomes:begin -->")[2].partition("<!-- outcomes:end -->")[0]
+    assert shown.strip().splitlines() == table().splitlines()
