@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from celery import Task
 from rig.pools import POOLS
+
+#: The table is that of the newest Celery. Some things were different before it had these two options.
+NEWEST = hasattr(Task, "acks_on_failure")
 
 #: What can become of an event.
 AT_START = "confirmed at its start"
@@ -43,6 +47,7 @@ class Row:
         expected: What becomes of the event.
         but: Pools in which something else becomes of it.
         why: Footnotes for these pools.
+        older: Pools in which something else becomes of it with an older Celery.
     """
 
     name: str
@@ -52,9 +57,13 @@ class Row:
     options: dict = field(default_factory=dict)
     but: dict = field(default_factory=dict)
     why: str = ""
+    older: dict = field(default_factory=dict)
 
     def in_pool(self, pool):
         return self.but.get(pool, self.expected)
+
+    def here(self, pool):
+        return self.in_pool(pool) if NEWEST else self.older.get(pool, self.in_pool(pool))
 
     def is_cut_short(self, pool):
         """Whether Celery, in this pool, can keep the task from coming to its own end."""
@@ -65,18 +74,29 @@ class Row:
         return self.name.startswith("terminated") and pool in ("prefork", "gevent", "eventlet")
 
 
+THREADED = ("threads", "solo")
+GREEN = ("gevent", "eventlet")
+
+
 def but(outcome, *pools):
     return dict.fromkeys(pools, outcome)
 
 
 def early(name, *more):
-    return Row(name, "early", AT_START, *more, but=but(AT_END, "solo"), why=LATE_ACK)
+    return Row(
+        name,
+        "early",
+        AT_START,
+        *more,
+        but=but(AT_END, "solo"),
+        why=LATE_ACK,
+        older=but(f"{AT_START} or {AT_END}", *GREEN),
+    )
 
 
 SOFT, HARD = {"soft_time_limit": 0.4}, {"time_limit": 0.4}
 SPIN = ("spin", 0.7)
-THREADED = ("threads", "solo")
-GREEN = ("gevent", "eventlet")
+
 
 #: Run concurrently, by one worker of each pool whose leases last a minute: what is redelivered was released.
 ROWS = (
@@ -85,7 +105,13 @@ ROWS = (
     early("raises, acknowledged early", ("fail",)),
     Row("raises, acks_late", "late", AT_END, ("fail",)),
     Row("raises, acks_late, acks_on_failure_or_timeout = False", "late_kept", PARKED, ("fail",)),
-    Row("raises, acks_late, acks_on_failure = False", "late_kept_on_failure", PARKED, ("fail",)),
+    Row(
+        "raises, acks_late, acks_on_failure = False",
+        "late_kept_on_failure",
+        PARKED,
+        ("fail",),
+        older=but(AT_END, *POOLS),
+    ),
     Row("raises, acks_late, acks_on_timeout = False", "late_kept_on_timeout", AT_END, ("fail",)),
     early("Reject(requeue=True), acknowledged early", ("reject", True)),
     Row("Reject(requeue=True), acks_late", "late", RELEASED, ("reject", True)),
@@ -117,10 +143,11 @@ ROWS = (
             HARD,
             but(AT_END, *THREADED, "eventlet"),
             NO_HARD_LIMIT,
+            older,
         )
-        for setting, variant in (
-            ("acks_on_failure_or_timeout", "late_kept"),
-            ("acks_on_timeout", "late_kept_on_timeout"),
+        for setting, variant, older in (
+            ("acks_on_failure_or_timeout", "late_kept", {}),
+            ("acks_on_timeout", "late_kept_on_timeout", but(AT_END, *POOLS)),
         )
     ),
     Row(
@@ -138,7 +165,9 @@ ROWS = (
     Row("a content type that is not accepted", "late", PARKED, (), {"serializer": "pickle"}),
     early("SystemExit, acknowledged early", ("leave",)),
     Row("SystemExit, acks_late", "late", AT_END, ("leave",)),
-    Row("SystemExit, acks_late, reject_on_worker_lost", "late_lost", RELEASED, ("leave",)),
+    Row(
+        "SystemExit, acks_late, reject_on_worker_lost", "late_lost", RELEASED, ("leave",), older=but(AT_END, "prefork")
+    ),
     Row("add_consumer, then posted to its queue", "late", AT_END, (), {"queue": "added"}),
     Row("cancel_consumer, then posted to its queue", "late", LEFT, (), {"queue": "cancelled"}),
 )
@@ -199,7 +228,14 @@ def shutdown(name, signals, running, *, soft=0, seconds=1.5, uncancelled=None, q
         soft,
         seconds,
         Row(f"{name}: a task that runs, acks_late", "late", running, but=uncancelled or {}, why=uncancelled and why),
-        Row(f"{name}: a task that waits in the worker", "late", RETURNED, but=queued or {}, why=queued and why),
+        Row(
+            f"{name}: a task that waits in the worker",
+            "late",
+            RETURNED,
+            but=queued or {},
+            why=queued and why,
+            older=but(f"{RETURNED} or {AT_END}", "threads"),
+        ),
     )
 
 

@@ -34,7 +34,7 @@ def check(pool, record_property):
     def compare(rows, outcomes):
         for row in rows:
             record_property("outcome", [row.name, pool, outcomes[row.name]])
-        expected = {row.name: row.in_pool(pool) for row in rows}
+        expected = {row.name: row.here(pool) for row in rows}
         for name, either in expected.items():
             if outcomes[name] in either.split(" or "):
                 expected[name] = outcomes[name]
