@@ -65,7 +65,7 @@ def keep(delivery):
 @pytest.fixture
 def no_takeover(monkeypatch):
     """Nobody looks for promises that lapsed: what is not handed on by a wake token stays where it is."""
-    monkeypatch.setattr(listener, "TAKEOVER", 600)
+    monkeypatch.setattr(listener, "PATROL", 600)
 
 
 @pytest.fixture
