@@ -39,7 +39,7 @@ class InvalidDelayError(InvalidEventError):
 
 
 class PayloadError(InvalidEventError, TypeError):
-    """The serializer refused the payload. Nothing was stored."""
+    """The arguments are none, or the serializer refused them. Nothing was stored."""
 
 
 class PayloadTooLargeError(InvalidEventError):
@@ -61,7 +61,7 @@ class EventExistsError(DTimerError, ValueError):
 
 
 class TimerUnavailableError(DTimerError, ConnectionError):
-    """The timer's Redis did not answer. What was asked for may or may not have happened."""
+    """The timer's Redis did not answer, or with an error. What was asked for may or may not have happened."""
 
     def __init__(self, message: str, *, event_ids: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ class TimerUnavailableError(DTimerError, ConnectionError):
 
 
 class TimerFullError(DTimerError, MemoryError):
-    """The timer's Redis is at its ``maxmemory`` and refused a post. Nothing was stored."""
+    """The timer's Redis is at its ``maxmemory`` and refused a post, or a change. Nothing was stored or changed."""
 
 
 class PostManyError(DTimerError):

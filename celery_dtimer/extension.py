@@ -23,11 +23,13 @@ class DeliveryInfo:
         due_at: When it was due, in UTC.
         lateness: Seconds from then until its worker received it, by the worker's clock.
         redeliveries: How often it was delivered before and not confirmed.
+        max_redeliveries: How often it may be; a retry keeps that.
     """
 
     due_at: datetime
     lateness: float
     redeliveries: int
+    max_redeliveries: int
 
 
 class Extension:
@@ -50,6 +52,9 @@ class Extension:
         if settings:
             with self._lock:
                 self.given.update(settings)
+                if self._store is not None:
+                    # Those that other threads have in use are closed when they are done with them.
+                    self._store.client.connection_pool.disconnect(inuse_connections=False)
                 self._settings = self._store = None
 
     @property
@@ -62,6 +67,11 @@ class Extension:
         if self._settings is None:
             self._settings = Settings.from_app(self.app, self.given)
         return self._settings
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether ``takeover`` is set at all: asked at every call with a countdown, whatever the other settings are."""
+        return self.given.get("takeover", self.app.conf.get("dtimer_takeover")) is not None
 
     @property
     def store(self) -> Store:

@@ -40,6 +40,10 @@ PROPERTY_DEFAULTS: dict[str, Any] = {"delivery_mode": 2, "priority": 0}
 CONTENT_TYPE, CONTENT_ENCODING = "application/json", "utf-8"
 
 
+#: What the line has besides headers and properties: content type and encoding, exchange and routing key.
+TEXTS = ("t", "e", "x", "r")
+
+
 class UnknownFormatError(ValueError):
     """The bytes are no message that this version of celery-dtimer can read."""
 
@@ -69,17 +73,12 @@ def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
         headers = {
             name: value
             for name, value in headers.items()
-            if not (
-                name in HEADER_DEFAULTS
-                and HEADER_DEFAULTS[name] == value
-                and type(HEADER_DEFAULTS[name]) is type(value)
-            )
-            and not (name in ID_HEADERS and value == event_id)
+            if not _is_default(HEADER_DEFAULTS, name, value) and not (name in ID_HEADERS and value == event_id)
         }
     properties = {
         name: value
         for name, value in message.properties.items()
-        if PROPERTY_DEFAULTS.get(name) != value and not (name == ID_PROPERTY and value == event_id)
+        if not _is_default(PROPERTY_DEFAULTS, name, value) and not (name == ID_PROPERTY and value == event_id)
     }
     line: dict[str, Any] = {"h": headers, "p": properties}
     if message.content_type != CONTENT_TYPE:
@@ -91,6 +90,11 @@ def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
     if message.routing_key != queue:
         line["r"] = message.routing_key
     return VERSION + str(dumps(line, separators=(",", ":"))).encode() + b"\n" + message.body
+
+
+def _is_default(defaults: dict[str, Any], name: str, value: Any) -> bool:
+    """Whether the reader has this value without being told; 0, 0.0 and False are equal, and three values."""
+    return name in defaults and defaults[name] == value and type(defaults[name]) is type(value)
 
 
 def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
@@ -107,6 +111,8 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
         headers, properties = line["h"], line["p"]
         if not found or not isinstance(headers, dict) or not isinstance(properties, dict):
             raise TypeError("no headers")
+        if not all(isinstance(line.get(name, ""), str) for name in TEXTS):
+            raise TypeError("no texts")
     except Exception as exc:
         raise UnknownFormatError(f"the stored message can't be read: {exc!r}") from exc
     if "task" in headers:

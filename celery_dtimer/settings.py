@@ -3,9 +3,11 @@
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any, Self
 
@@ -34,7 +36,7 @@ class Settings:
         max_payload: Largest stored message, in bytes.
     """
 
-    url: str
+    url: str = field(repr=False)  # it may have a password
     namespace: str = "dt"
     max_events: int | None = None
     confirm_timeout: float = 10.0
@@ -86,8 +88,9 @@ def _configured(app: Any) -> list[str]:
 def _broker_url(app: Any) -> str:
     broker = app.conf.broker_url or ""
     first = (broker[0] if isinstance(broker, list | tuple) else broker).split(";")[0]
-    # kombu's name for a Redis behind a Unix socket.
-    first = first.replace("redis+socket://", "unix://", 1)
+    if first.startswith("redis+socket://"):
+        # kombu's name for a Redis behind a Unix socket, and for its database there.
+        first = re.sub(r"([?&])virtual_host=", r"\1db=", first.replace("redis+socket://", "unix://", 1))
     if first.partition("://")[0] in SCHEMES:
         return str(first)
     raise SettingsError(
@@ -103,9 +106,12 @@ def _wrong(setting: str, wanted: str, value: Any) -> SettingsError:
 
 def _url(setting: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong(setting, "a URL", value)
-    connect(value)
-    return value
+        # Not shown: a list of URLs, or one in bytes, has its password all the same.
+        raise SettingsError(f"{setting} is a URL, a string, not {type(value).__name__}", setting=setting)
+    # Celery's spelling of what redis-py calls none, optional and required.
+    url = re.sub(r"(?<=[?&]ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), value)
+    connect(url)
+    return url
 
 
 def _namespace(setting: str, value: Any) -> str:
@@ -130,11 +136,14 @@ def _redeliveries(setting: str, value: Any) -> int:
 def _seconds(setting: str, value: Any, *, least: float) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not isinstance(value, numbers.Real | Decimal) or isinstance(value, bool):
         raise _wrong(setting, "a number of seconds or a timedelta", value)
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except (OverflowError, ValueError):
+        seconds = math.nan
     if not math.isfinite(seconds) or seconds < least:
-        raise _wrong(setting, f"{least:g} s or more", value)
+        raise _wrong(setting, f"{least:g} s or more, and finite", value)
     return seconds
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 import redis
 from celery import Celery, _state
+from rig.projects import close_app
 from rig.servers import RedisServer
 
 from celery_dtimer import install
@@ -75,7 +76,7 @@ def make_app() -> Iterator[Callable[..., Celery]]:
 
     yield make
     for app in apps:
-        app.close()
+        close_app(app)
     _state._tls.current_app = current
     _state._on_app_finalizers.intersection_update(finalizers)
     for app, before in tasks.items():

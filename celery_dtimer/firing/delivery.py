@@ -13,11 +13,14 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from celery import signals
+from celery.bootsteps import RUN
 from celery.worker import state
 from kombu.message import Message
 
 from celery_dtimer import message
 from celery_dtimer.extension import DeliveryInfo, Extension
+from celery_dtimer.firing import pools
 from celery_dtimer.firing.wakeup import Wakeup
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.listener import Listener
@@ -65,16 +68,17 @@ class Firing:
         self._consumer = consumer
         self._handler: Any = None
         self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
+        self._running: set[Delivery] = set()  # their tasks have started
         self._inbox: deque[Delivery] = deque()
         self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
         self._open = False
         settings = extension.settings
-        self._max_events = settings.max_events or consumer.initial_prefetch_count or UNLIMITED
+        self._given_max_events = settings.max_events
         self._listener = Listener(
             extension.store,
             queues=self._queues,
             deliver=self._receive,
-            max_events=self._max_events,
+            max_events=self._capacity(),
             confirm_timeout=settings.confirm_timeout,
             alive=self._is_alive,
             on_error=self._on_error,
@@ -86,7 +90,9 @@ class Firing:
         self._thread: threading.Thread | None = None
         if self._wakeup is None:
             self._thread = threading.Thread(target=self._fire_in_thread, name="dtimer-firing", daemon=True)
-            _one_at_a_time(consumer.pool)
+            pools.one_at_a_time(consumer.pool)
+        pools.watch(consumer.pool, ours=self._is_ours, on_accepted=self._on_accepted, on_killed=self._on_killed)
+        self._watch_for_shutdown()
 
     # --- called by the step, in the worker's main thread
 
@@ -102,7 +108,7 @@ class Firing:
         if self._thread is not None:
             self._thread.start()
         self._listener.start()
-        logger.info("dtimer: firing up to %d events at a time", self._max_events)
+        logger.info("dtimer: firing up to %d events at a time", self._listener.max_events)
 
     def register(self, hub: Any) -> None:
         """Be called by the hub when there is something in the inbox."""
@@ -114,6 +120,23 @@ class Firing:
         self._open = False
         self._listener.pause()
         self._empty_inbox()
+
+    def _watch_for_shutdown(self) -> None:
+        """Pause with the signal that ends the worker: its loop may notice seconds later, or when a task has ended."""
+        signals.worker_shutting_down.connect(self._on_shutting_down, sender=self._consumer.hostname)
+        controller = self._consumer.controller
+        wait = getattr(controller, "wait_for_soft_shutdown", None)
+        if wait is not None:
+
+            def wait_for_soft_shutdown() -> Any:
+                # That signal comes after the wait for the tasks that run.
+                self.pause()
+                return wait()
+
+            controller.wait_for_soft_shutdown = wait_for_soft_shutdown
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        self.pause()
 
     def stop(self) -> None:
         """Send the last confirms, release what is left, and end."""
@@ -129,14 +152,26 @@ class Firing:
     def info(self) -> dict[str, Any]:
         """Return the listener's numbers."""
         return {
-            "max_events": self._max_events,
+            "max_events": self._listener.max_events,
             "in_flight": self._listener.in_flight,
             "queues": list(self._queues()),
         }
 
     # --- called by the listener, in its thread
 
+    def _capacity(self) -> int:
+        """So many events at a time: as many as the worker would prefetch from the broker, also when its pool grows.
+
+        Not the consumer's own count: that is smaller after a reconnect, and restored by broker messages only.
+        """
+        consumer = self._consumer
+        autoscaler = getattr(consumer.controller, "autoscaler", None)
+        processes = autoscaler.max_concurrency if autoscaler is not None else consumer.pool.num_processes
+        return self._given_max_events or max(1, processes) * consumer.prefetch_multiplier or UNLIMITED
+
     def _queues(self) -> tuple[str, ...]:
+        if self._open:
+            self._listener.max_events = self._capacity()  # asked before each claim, as the queues are
         consumer = self._consumer.task_consumer
         return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
 
@@ -176,7 +211,10 @@ class Firing:
         # A worker without a hub runs its own countdowns in a thread of its timer: so do we.
         while self._calls.get():
             while self._inbox:
-                self._fire_next()
+                if pools.has_room(self._consumer.pool):
+                    self._fire_next()
+                else:
+                    time.sleep(SLICE)
 
     def _fire_next(self) -> None:
         try:
@@ -193,7 +231,11 @@ class Firing:
         try:
             stored = message.decode(delivery.payload, delivery.id, delivery.queue)
             event = self._message(delivery, stored)
-            event.decode()  # type: ignore[no-untyped-call] # kombu has types for a part only
+            body = event.decode()  # type: ignore[no-untyped-call] # kombu has types for a part only
+            if "task" in stored.headers:
+                # Celery fails on anything else, with an error that ends a worker if the broker sent it.
+                args, kwargs, _ = body
+                _, _ = [*args], {**kwargs}
         except Exception as exc:
             # Left to itself, the consumer would ack what it can't decode: gone.
             logger.exception("dtimer: task %s can't be decoded, and is parked", delivery.id)
@@ -232,6 +274,7 @@ class Firing:
             due_at=delivery.due_at,
             lateness=max(0.0, time.time() - delivery.due_ms / 1000),
             redeliveries=delivery.redeliveries,
+            max_redeliveries=delivery.max_redeliveries,
         )
         return EventMessage(  # type: ignore[no-untyped-call] # the same
             body=stored.body,
@@ -249,17 +292,35 @@ class Firing:
             channel=self,
         )
 
+    # --- called by the pool, in any thread
+
+    def _is_ours(self, request: Any) -> bool:
+        message = getattr(request, "message", None)
+        return isinstance(message, EventMessage) and message.channel is self
+
+    def _on_accepted(self, request: Any) -> None:
+        self._running.add(request.message.delivery_tag)
+
+    def _on_killed(self, request: Any) -> bool:
+        """Release what was cancelled, by a cold shutdown or a lost connection: Celery would take it for done."""
+        if request.acknowledged or request.id in state.revoked:
+            return False
+        state.task_ready(request)
+        self._listener.release(request.message.delivery_tag, reason="its task was cancelled")
+        self._forget(request.message.delivery_tag)
+        return True
+
     # --- the message's channel, in any thread
 
     def basic_ack(self, delivery_tag: Delivery, multiple: bool = False) -> None:
         """Confirm the event: its message was acknowledged."""
         del multiple
-        self._messages.pop(delivery_tag, None)
+        self._forget(delivery_tag)
         self._listener.confirm(delivery_tag)
 
     def basic_reject(self, delivery_tag: Delivery, requeue: bool = False) -> None:
         """Release the event, or park it."""
-        self._messages.pop(delivery_tag, None)
+        self._forget(delivery_tag)
         if requeue:
             self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
         else:
@@ -267,12 +328,22 @@ class Firing:
 
     def _vanished(self, delivery: Delivery) -> None:
         # May be called by the garbage collector, in any thread, in the middle of anything: no locks, no logging.
-        if self._messages.pop(delivery, None) is None:
+        if delivery not in self._messages:
             return  # acknowledged
-        if self._open and self._consumer.connection is not None:
-            self._listener.release(delivery, reason="its request vanished")
-        else:
+        # One that had started was cancelled: its next run is told that it is not the first. Others are dropped where
+        # a consumer stops; and where it does not, they count, so that nothing vanishes again and again.
+        started = delivery in self._running
+        self._forget(delivery)
+        consumer = self._consumer
+        stopping = not self._open or consumer.connection is None or consumer.controller.blueprint.state != RUN
+        if stopping and not started:
             self._give_back(delivery)
+        else:
+            self._listener.release(delivery, reason="its request vanished")
+
+    def _forget(self, delivery: Delivery) -> None:
+        self._messages.pop(delivery, None)
+        self._running.discard(delivery)
 
     def _empty_inbox(self) -> None:
         with suppress(IndexError):  # it is emptied by two threads at times
@@ -285,16 +356,3 @@ class Firing:
 
 def _backoff_ms(delivery: Delivery) -> int:
     return int(min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2.0 ** min(delivery.redeliveries, 30)))
-
-
-def _one_at_a_time(pool: Any) -> None:
-    """Keep a solo pool's promise: without a hub, its tasks come from the main thread and from ours."""
-    if not type(pool).__module__.endswith("solo") or pool.limit != 1:
-        return
-    lock, apply = threading.RLock(), pool.on_apply
-
-    def on_apply(*args: Any, **options: Any) -> Any:
-        with lock:
-            return apply(*args, **options)
-
-    pool.on_apply = on_apply

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -11,6 +12,8 @@ from celery.bin.base import CeleryCommand, CeleryOption, handle_preload_options
 
 from celery_dtimer import message
 from celery_dtimer.errors import DTimerError
+from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.adopt import Adoption, held_by_workers
 from celery_dtimer.posting.install import get_timer
 from celery_dtimer.timer.dtimer import MAX_PAGE
 from celery_dtimer.timer.events import EventInfo
@@ -92,7 +95,8 @@ def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: boo
         return
     for row, event in zip(rows, page, strict=True):
         due = event.due_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        ctx.obj.echo(ROW.format(**{**row, "due": due, "due_in": _due_in(event.due_at)}))
+        shown = {name: _printable(value) for name, value in row.items()}
+        ctx.obj.echo(ROW.format(**{**shown, "due": due, "due_in": _due_in(event.due_at)}))
     pending = timer.count(duration=within).pending
     ctx.obj.echo(f"{len(rows)} of {pending} pending")
 
@@ -113,7 +117,7 @@ def peek(ctx: Any, task_id: str, as_json: bool) -> None:
     else:
         for name, value in _facts(info).items():
             if value is not None:
-                ctx.obj.echo(f"{name + ':':<18}{value}")
+                ctx.obj.echo(f"{name + ':':<18}{_printable(value)}")
     if info is None:
         ctx.exit(1)
 
@@ -137,6 +141,47 @@ def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
         }
         (ctx.obj.echo if answer else ctx.obj.error)(f"{task_id} {said[answer.value]}")
     if not answer:
+        ctx.exit(1)
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.option(
+    "-Q", "--queue", "queues", cls=CeleryOption, help_group="Messages", multiple=True, help="Only this queue."
+)
+@click.option(
+    "--at-least",
+    cls=CeleryOption,
+    help_group="Messages",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Only tasks whose eta is so many seconds away.",
+)
+@click.option("--dry-run", cls=CeleryOption, help_group="Messages", is_flag=True, help="Change nothing.")
+@_json_option
+@click.pass_context
+@handle_preload_options
+@_reporting
+def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_json: bool) -> None:
+    """Move tasks with an eta that wait in the broker into the timer.
+
+    Each is stored in the timer before it leaves the broker, so that nothing is lost when this is ended half-way; run
+    once more, it stores nothing twice. Tasks that a worker holds in its memory are left to it: a warm shutdown gives
+    them back to the broker.
+    """
+    app = ctx.obj.app
+    adoption = Adoption(extension_of(app), at_least=at_least, dry_run=dry_run)
+    report = adoption.run(queues or tuple(app.amqp.queues.consume_from), held_by_workers(app))
+    if as_json:
+        ctx.obj.echo(json.dumps({**asdict(report), "dry_run": dry_run}))
+    else:
+        ctx.obj.echo(f"{len(report.adopted)} tasks {'would be' if dry_run else 'are now'} in the timer")
+        ctx.obj.echo(f"{report.kept} messages stay in the broker: without an eta, or with one that is nearer")
+        if report.held:
+            ctx.obj.echo(f"{len(report.held)} tasks are held by workers, and left to them")
+        for task_id, reason in report.failed:
+            ctx.obj.error(f"{_printable(task_id)} can't be stored, and stays in the broker: {_printable(reason)}")
+    if report.failed:
         ctx.exit(1)
 
 
@@ -167,6 +212,12 @@ def _task(payload: bytes | None, event_id: str, queue: str) -> dict[str, Any]:
         "args": headers.get("argsrepr", ""),
         "kwargs": headers.get("kwargsrepr", ""),
     }
+
+
+def _printable(value: Any) -> str:
+    """A value on one line, and with nothing in it that a terminal obeys: ids and arguments are anybody's."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _due_in(due_at: datetime) -> str:

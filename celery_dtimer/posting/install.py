@@ -111,7 +111,9 @@ def _with_timer(app: Any, send_to_broker: Callable[..., Any]) -> Callable[..., A
         *more: Any,
         **options: Any,
     ) -> Any:
-        posting = options.pop(POSTING_OPTION, None) or posting_for(extension_of(app), countdown, eta, task_id)
+        posting = options.pop(POSTING_OPTION, None) or posting_for(
+            extension_of(app), countdown, eta, task_id, options.get("task_type")
+        )
         if posting is None:
             return send_to_broker(name, args, kwargs, countdown, eta, task_id, producer, *more, **options)
         options.update(zip(after_producer, more, strict=False))

@@ -35,7 +35,7 @@ class TimerResult(AsyncResult):  # type: ignore[misc] # Celery ships no types
 
     def change_eta(self, eta: datetime | str) -> bool:
         """Let the task be due at ``eta``. False, and nothing changed, if it does not wait any more."""
-        return self._store.change(self.id, "at", eta_of(self.app, eta)) is not None
+        return self._store.change(self.id, "at", eta_of(eta)) is not None
 
     @property
     def _store(self) -> Store:

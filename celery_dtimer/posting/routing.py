@@ -26,20 +26,7 @@ def queue_of(queues: Iterable[Any], exchange: str, routing_key: str, declared: I
     for queue in declared or ():
         if isinstance(queue, Queue) and queue.exchange.name == exchange:
             return str(queue.name)
-    found = []
-    for queue in queues:
-        for bound, key in _bindings(queue):
-            if bound.name != exchange:
-                continue
-            if bound.type == "fanout":
-                raise _refused(
-                    f"the exchange {exchange!r} is a fanout: a broadcast would run in every worker, and an event runs "
-                    "in one",
-                    exchange,
-                )
-            matches = _matches_topic(key.split("."), routing_key.split(".")) if bound.type == "topic" else False
-            if (matches or key == routing_key) and str(queue.name) not in found:
-                found.append(str(queue.name))
+    found = list(dict.fromkeys(str(queue.name) for queue in queues if _is_bound(queue, exchange, routing_key)))
     if len(found) == 1:
         return found[0]
     to = f"the exchange {exchange!r} with the routing key {routing_key!r}"
@@ -54,6 +41,21 @@ def queue_of(queues: Iterable[Any], exchange: str, routing_key: str, declared: I
 
 def _refused(text: str, exchange: str) -> InvalidEventError:
     return InvalidEventError(text, argument="exchange", value=exchange)
+
+
+def _is_bound(queue: Any, exchange: str, routing_key: str) -> bool:
+    """Whether the exchange would put a message with this routing key into the queue."""
+    for bound, key in _bindings(queue):
+        if bound.name != exchange:
+            continue
+        if bound.type == "fanout":
+            raise _refused(
+                f"the exchange {exchange!r} is a fanout: a broadcast runs in every worker, an event in one",
+                exchange,
+            )
+        if key == routing_key or (bound.type == "topic" and _matches_topic(key.split("."), routing_key.split("."))):
+            return True
+    return False
 
 
 def _bindings(queue: Any) -> Iterator[tuple[Any, str]]:

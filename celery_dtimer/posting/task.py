@@ -7,12 +7,12 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from celery_dtimer.errors import InvalidDelayError, InvalidEventError
+from celery_dtimer.errors import InvalidDelayError, InvalidEventError, PayloadError
 from celery_dtimer.extension import extension_of
 from celery_dtimer.posting.producer import Posting
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.when import eta_of
-from celery_dtimer.timer.events import ON_CONFLICT, check_max_redeliveries
+from celery_dtimer.timer.events import ON_CONFLICT, check_id, check_max_redeliveries
 from celery_dtimer.timer.times import Delay, delay_to_ms, max_wait_to_ms
 
 #: Options of ``post`` that are the timer's, not ``apply_async``'s.
@@ -28,7 +28,7 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
     #: Defaults for the timer's options of ``post``.
     dtimer_options: Mapping[str, Any] = {}
 
-    def post_in(self, delay: Delay, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_in(self, delay: Delay, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments, ``delay`` from now: seconds or a timedelta, negative means now.
 
         Raises:
@@ -38,7 +38,7 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
         """
         return post(self, args, kwargs, delay=delay)
 
-    def post_at(self, eta: datetime | str, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_at(self, eta: datetime | str, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments at ``eta``, a datetime; a naive one is in UTC, as everywhere in Celery.
 
         Raises:
@@ -93,9 +93,12 @@ def post(
             argument="delay",
             value=delay,
         )
-    for name in ("countdown", "producer", "connection"):
+    for name in ("countdown", "producer", "publisher", "connection"):
         if options.get(name) is not None:
             raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
+    if options.get("task_id") is not None:
+        # Celery takes an empty id for none.
+        check_id(options["task_id"])
     timer = dict(getattr(task, "dtimer_options", {}))
     if options.get("on_conflict", "postpone") != "postpone":
         # Meant for the task's own mode; the call has another.
@@ -104,11 +107,16 @@ def post(
     check_timer_options(timer)
     posting = Posting(
         clock="in" if eta is None else "at",
-        when_ms=delay_to_ms(delay) if eta is None else eta_of(task.app, eta),
+        when_ms=delay_to_ms(delay) if eta is None else eta_of(eta),
         max_redeliveries=timer.get("max_redeliveries"),
         on_conflict=timer.get("on_conflict", "error"),
         max_wait_ms=0 if timer.get("max_wait") is None else max_wait_to_ms(timer["max_wait"]),
     )
+    # Text is a sequence too, and a mapping gives its keys; neither is ever meant.
+    if args is not None and (isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable)):
+        raise PayloadError(f"args is a sequence of arguments, not {args!r}", argument="args", value=args)
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise PayloadError(f"kwargs is a mapping of arguments, not {kwargs!r}", argument="kwargs", value=kwargs)
     result: TimerResult = task.apply_async(
         args if args is None else tuple(args), kwargs and dict(kwargs), **options, **{POSTING_OPTION: posting}
     )
@@ -126,7 +134,10 @@ def check_timer_options(options: Mapping[str, Any]) -> None:
             argument="on_conflict",
             value=on_conflict,
         )
-    if options.get("max_wait") is not None and on_conflict != "postpone":
+    if options.get("max_wait") is None:
+        return
+    max_wait_to_ms(options["max_wait"])
+    if on_conflict != "postpone":
         raise InvalidEventError(
             f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
             argument="max_wait",
@@ -149,7 +160,7 @@ def dtimer_task(*args: Any, **options: Any) -> Any:
     the process that ran it is lost (``reject_on_worker_lost``). Say otherwise where a second run would do harm.
 
     Example:
-        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, queue="mail")``
+        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, time_limit=60)``
     """
     timer = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
     check_timer_options(timer)

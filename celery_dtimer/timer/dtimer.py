@@ -355,6 +355,8 @@ class DTimer:
         """Keep a delivered event for another ``confirm_timeout``. False if the lease is gone."""
         lease_ms = round(self.confirm_timeout * 1000)
         reply = self.store.ask(self.store.renew(delivery.queue, lease_ms, [delivery]))
+        if reply[0] and self._listener is not None:
+            self._listener.renewed(delivery)
         return bool(reply[0])
 
     def _settle(self, delivery: Delivery, call: Call) -> bool:

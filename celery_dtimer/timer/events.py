@@ -125,6 +125,7 @@ class Delivery:
         queue: The queue that it was posted to.
         due_ms: When it was due by the server's clock, in milliseconds since 1970.
         redeliveries: How often it was delivered before and not confirmed.
+        max_redeliveries: How often it may be.
         key: Name of the lease, the same for all deliveries of one posted event.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
 
@@ -136,6 +137,7 @@ class Delivery:
     queue: str
     due_ms: int
     redeliveries: int
+    max_redeliveries: int
     key: str
     token: str
 

@@ -2,7 +2,7 @@
 
 One thread owns all state and is the only one that sends scripts. Everybody else (handlers, the threads
 of a pool, weak references that die) puts a note into its mailbox, a ``SimpleQueue``, whose ``put`` is
-safe even from within garbage collection. A second thread blocks on the wake lists, and does nothing but
+safe even from within garbage collection. The waker blocks on the wake lists, and does nothing but
 put a note when Redis hands it a token. The loop sleeps on its own clock until the instant it has
 promised to wake at: a blocked Redis client would be woken up to 100 ms late.
 """
@@ -19,18 +19,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-import redis
 from redis.exceptions import RedisError
 
-from celery_dtimer.timer.connect import BLOCK, blocking_twin
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.scripts import Call
-from celery_dtimer.timer.store import UNAVAILABLE, Store
+from celery_dtimer.timer.store import Store
+from celery_dtimer.timer.waker import Waker
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two claims of a listener that nobody wakes. A promise whose holder died is noticed then.
-TAKEOVER = 1.0
+#: Seconds between two claims of a listener that nobody wakes. A promise whose holder died is noticed then, so that the
+#: next event is late by about as much.
+PATROL = 1.0
 
 #: Milliseconds that events are claimed before they are due. They are held here until then: a round trip to Redis
 #: takes about a millisecond when nothing is warm, and would be the larger part of an event's lateness.
@@ -48,7 +48,7 @@ class _Verdict:
     """What was decided about a delivery: a call that is owed to Redis."""
 
     delivery: Delivery
-    action: str  # confirm, release, park, forget
+    action: str  # confirm, release, park, forget, renewed
     backoff_ms: int = 0
     counted: bool = True
     reason: str = ""
@@ -97,10 +97,8 @@ class Listener:
         self._on_error = on_error
 
         self._mailbox: SimpleQueue[_Verdict | str] = SimpleQueue()
-        self._wake_client: redis.Redis = blocking_twin(store.client)
-        self._has_room = threading.Event()
-        self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._waker = Waker(store.client, self.wake)
+        self._thread = threading.Thread(target=self._run, name="dtimer-listener", daemon=True)
 
         # Owned by the loop's thread from here on.
         self._claiming = True
@@ -115,7 +113,6 @@ class Listener:
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._renew_at = 0.0
-        self._blocked_on: tuple[str, ...] = ()
         self._failures = 0
         self._quiet_until = 0.0
 
@@ -123,11 +120,9 @@ class Listener:
 
     def start(self) -> None:
         """Start to listen."""
-        for name, target in (("listener", self._run), ("waker", self._block)):
-            self._threads.append(threading.Thread(target=target, name=f"dtimer-{name}", daemon=True))
-        # The loop's own last: its first delivery may stop both.
-        for thread in reversed(self._threads):
-            thread.start()
+        # The loop's own thread last: its first delivery may stop both.
+        self._waker.start()
+        self._thread.start()
 
     def stop(self, timeout: float | None = None, *, release: bool = False) -> bool:
         """Send what is owed, pass the promises on and stop; returns whether that took less than ``timeout``.
@@ -136,22 +131,15 @@ class Listener:
             timeout: Seconds; None: as long as Redis takes to answer once. A handler's own thread does not wait.
             release: Give back what is held still; else it stays leased.
         """
-        # First the thread that waits for wake tokens, or it would take the one that passes the promise on.
-        self._stopped.set()
-        self._has_room.set()
-        for _ in range(20):
-            # Again and again: it may be about to connect.
-            self._wake_client.connection_pool.disconnect()
-            self._threads[1].join(0.05)
-            if not self._threads[1].is_alive():
-                break
+        # The waker first, or it would take the token that passes the promise on.
+        self._waker.stop()
         if release:
             self._mailbox.put("release all")
         self._mailbox.put("stop")
-        if self._threads[0] is threading.current_thread():
+        if self._thread is threading.current_thread():
             return True
-        self._threads[0].join(timeout)
-        return not self._threads[0].is_alive()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def pause(self) -> None:
         """Claim nothing from now on; go on renewing and confirming."""
@@ -182,6 +170,10 @@ class Listener:
     def forget(self, delivery: Delivery) -> None:
         """Hold it no longer: somebody else has told Redis."""
         self._mailbox.put(_Verdict(delivery, "forget"))
+
+    def renewed(self, delivery: Delivery) -> None:
+        """Hold it for another ``confirm_timeout``: somebody else has told Redis."""
+        self._mailbox.put(_Verdict(delivery, "renewed"))
 
     @property
     def in_flight(self) -> int:
@@ -236,7 +228,9 @@ class Listener:
         return min(instants)
 
     def _note(self, note: "_Verdict | str") -> None:
-        if isinstance(note, _Verdict):
+        if isinstance(note, _Verdict) and note.action == "renewed":
+            self._held[note.delivery] = time.monotonic() + self.confirm_timeout
+        elif isinstance(note, _Verdict):
             # Only what is held can be owed: a second verdict on a delivery is none.
             if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
                 self._owed.append(note)
@@ -255,7 +249,7 @@ class Listener:
             heapq.heapify(self._soon)
             self._claiming = False
             self._hungry = True  # one more claim, for nothing: it passes the promises on
-            self._has_room.clear()
+            self._waker.listen(())
             self._stopping = self._stopping or note == "stop"
 
     def _round(self) -> None:
@@ -294,7 +288,7 @@ class Listener:
             if not isinstance(reply, Exception):
                 self._renewed(deliveries, reply, now)
         if claims:
-            self._claim_at = time.monotonic() + TAKEOVER
+            self._claim_at = time.monotonic() + PATROL
             self._promised_at = None
             self._woken = False
             self._hungry = self._hungry and self._claiming and room == 0
@@ -388,14 +382,9 @@ class Listener:
                 self._held[delivery] = now
 
     def _listen_on(self, queues: tuple[str, ...]) -> None:
-        """Let the second thread block exactly while there is room, and on the queues of the last claim."""
-        if queues != self._blocked_on:
-            self._blocked_on = queues
-            self._wake_client.connection_pool.disconnect()
-        if self._claiming and len(self._held) < self.max_events:
-            self._has_room.set()
-        else:
-            self._has_room.clear()
+        """Be woken exactly while there is room, and for the queues of the last claim."""
+        room = self._claiming and len(self._held) < self.max_events
+        self._waker.listen([self.store.keys.wake(queue) for queue in queues] if room else ())
 
     def _failed(self, exc: Exception) -> None:
         if not self._failures:
@@ -416,22 +405,3 @@ class Listener:
             logger.info("the timer's Redis answers again", extra={"dtimer_listener": self.name})
         self._failures = 0
         self._quiet_until = 0.0
-
-    # --- the second thread
-
-    def _block(self) -> None:
-        while not self._stopped.is_set():
-            self._has_room.wait()
-            queues = self._blocked_on
-            if not queues or self._stopped.is_set():
-                self._stopped.wait(TAKEOVER)
-                continue
-            keys = [self.store.keys.wake(queue) for queue in queues]
-            try:
-                if self._wake_client.blpop(keys, timeout=BLOCK):
-                    self._mailbox.put("wake")
-            except (*UNAVAILABLE, RedisError, AttributeError, ValueError):
-                # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
-                # The loop meets the same Redis once a second, and reports what is wrong with it.
-                if queues == self._blocked_on:
-                    self._stopped.wait(TAKEOVER)

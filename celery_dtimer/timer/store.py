@@ -119,11 +119,11 @@ class Store:
                 "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
                 "give the timer a Redis of its own with dtimer_url"
             ) from exc
-        except UNAVAILABLE as exc:
+        except (RedisError, OSError) as exc:
             ids = [event.id for event in events]
             named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
             raise TimerUnavailableError(
-                f"the timer's Redis did not answer ({exc}): event {named} may or may not be stored. Posting the "
+                f"the timer's Redis {_failed(exc)}: event {named} may or may not be stored. Posting the "
                 "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
                 event_ids=ids,
             ) from exc
@@ -160,10 +160,11 @@ class Store:
         deliveries = [
             Delivery(
                 id=row[0].decode(),
-                payload=row[6],
+                payload=row[7],
                 queue=queues[row[3]],
                 due_ms=row[4],
                 redeliveries=row[5],
+                max_redeliveries=row[6],
                 key=row[1].decode(),
                 token=row[2].decode(),
             )
@@ -279,15 +280,22 @@ class Store:
 
 @contextmanager
 def unavailable_named(operation: str, *event_ids: str) -> Iterator[None]:
-    """Turn redis-py's connection errors into a TimerUnavailableError that names the operation."""
+    """Turn redis-py's errors into a TimerUnavailableError that names the operation."""
+    of = f" of {', '.join(event_ids)}" if event_ids else ""
     try:
         yield
-    except UNAVAILABLE as exc:
-        of = f" of {', '.join(event_ids)}" if event_ids else ""
+    except OutOfMemoryError as exc:
+        raise TimerFullError(f"the timer's Redis is at its maxmemory and refused the {operation}{of}") from exc
+    except (RedisError, OSError) as exc:
         raise TimerUnavailableError(
-            f"the timer's Redis did not answer ({exc}): the {operation}{of} may or may not have happened",
+            f"the timer's Redis {_failed(exc)}: the {operation}{of} may or may not have happened",
             event_ids=event_ids,
         ) from exc
+
+
+def _failed(exc: Exception) -> str:
+    """What a Redis did that carried nothing out, as far as we know: a replica that only reads answers, for one."""
+    return f"did not answer ({exc})" if isinstance(exc, UNAVAILABLE) else f"answered with an error ({exc})"
 
 
 def _triples(deliveries: Iterable[Delivery]) -> Iterator[str]:

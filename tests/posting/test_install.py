@@ -6,6 +6,7 @@ import pytest
 from celery import Celery, Task, shared_task
 from kombu import Queue
 from rig.ports import HOST, free_port
+from rig.projects import close_app
 
 from celery_dtimer import DTimerTask, NotInstalledError, TimerResult, dtimer_task, get_timer, install
 from celery_dtimer.posting.install import STEP
@@ -183,8 +184,8 @@ def test_a_shared_task_goes_to_the_timer_of_the_app_that_is_current(make_app, re
     assert result.cancel()
 
 
-def test_install_does_not_read_the_configuration(redis_url, make_app):
-    app = Celery("lazy")
+def test_install_does_not_read_the_configuration(redis_url):
+    app = Celery("lazy", set_as_current=False)
     try:
         install(app)
 
@@ -196,7 +197,7 @@ def test_install_does_not_read_the_configuration(redis_url, make_app):
         app.config_from_object(SimpleNamespace(CELERY_DTIMER_URL=redis_url), namespace="CELERY")
         assert unread.post_in(60).peek() is not None
     finally:
-        app.close()
+        close_app(app)
 
 
 def test_install_and_the_definition_of_tasks_open_no_connection(make_app, redis_client, redis_url):

@@ -9,6 +9,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
+from celery.canvas import Signature
 from celery.result import AsyncResult, EagerResult, result_from_tuple
 from celery.signals import after_task_publish, before_task_publish
 from kombu import Exchange, Queue, binding
@@ -143,46 +144,44 @@ def test_a_task_without_typing_takes_any_arguments(app, stored):
     assert body_of(stored(untyped.post_in(60, 1, 2)))[0] == [1, 2]
 
 
-def options_of_apply_async(app):
-    """Options of ``apply_async``, each by a name that says what it is."""
-    after = app.signature("after", args=(1,), immutable=True)
-    return {
-        "nothing": {},
-        "expires as an instant": {"expires": datetime(2100, 5, 5, tzinfo=UTC)},
-        "link": {"link": after},
-        "links and errbacks": {"link": [after, after], "link_error": [app.signature("failed")]},
-        "headers": {"headers": {"mine": {"deep": [1, None, "ü"]}, "flag": False}},
-        "priority": {"priority": 7},
-        "priority 0": {"priority": 0},
-        "pickle": {"serializer": "pickle"},
-        "msgpack": {"serializer": "msgpack"},
-        "compression": {"compression": "zlib"},
-        "time limits": {"time_limit": 30, "soft_time_limit": 20.5},
-        "ignored result": {"ignore_result": True},
-        "shadow": {"shadow": "another name"},
-        "stamps": {"stamped_headers": ["stamp"], "stamp": "value"},
-        "reprs": {"argsrepr": "<hidden>", "kwargsrepr": "<hidden>"},
-        "ancestors": {"root_id": "root", "parent_id": "parent"},
-        "group": {"group_id": "group", "group_index": 3},
-        "chord": {"chord": after},
-        "chain": {"chain": [after]},
-        "retries": {"retries": 2},
-        "reply_to": {"reply_to": "somewhere"},
-        "not persistent": {"delivery_mode": 1},
-        "not persistent by name": {"delivery_mode": "transient"},
-        "further properties": {"message_id": "m", "user_id": "u"},
-    }
+AFTER = Signature("after", args=(1,), immutable=True)
+
+#: Options of ``apply_async``, each by a name that says what it is.
+OPTIONS = {
+    "nothing": {},
+    "expires as an instant": {"expires": datetime(2100, 5, 5, tzinfo=UTC)},
+    "link": {"link": AFTER},
+    "links and errbacks": {"link": [AFTER, AFTER], "link_error": [Signature("failed")]},
+    "headers": {"headers": {"mine": {"deep": [1, None, "ü"]}, "flag": False}},
+    "priority": {"priority": 7},
+    "priority 0": {"priority": 0},
+    "pickle": {"serializer": "pickle"},
+    "msgpack": {"serializer": "msgpack"},
+    "compression": {"compression": "zlib"},
+    "time limits": {"time_limit": 30, "soft_time_limit": 20.5},
+    "ignored result": {"ignore_result": True},
+    "shadow": {"shadow": "another name"},
+    "stamps": {"stamped_headers": ["stamp"], "stamp": "value"},
+    "reprs": {"argsrepr": "<hidden>", "kwargsrepr": "<hidden>"},
+    "ancestors": {"root_id": "root", "parent_id": "parent"},
+    "group": {"group_id": "group", "group_index": 3},
+    "chord": {"chord": AFTER},
+    "chain": {"chain": [AFTER]},
+    "retries": {"retries": 2},
+    "reply_to": {"reply_to": "somewhere"},
+    "not persistent": {"delivery_mode": 1},
+    "not persistent by name": {"delivery_mode": "transient"},
+    "further properties": {"message_id": "m", "user_id": "u"},
+}
 
 
-@pytest.mark.parametrize("name", options_of_apply_async(type("App", (), {"signature": lambda *a, **k: None})()))
+@pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("protocol", [2, 1])
 def test_a_worker_gets_header_for_header_what_apply_async_would_have_published(
     app, add, published, stored, name, protocol
 ):
-    if protocol == 1 and name in {"stamps", "shadow"}:
-        pytest.xfail("Celery's protocol 1 knows neither, natively")
     app.conf.task_protocol = protocol
-    options = options_of_apply_async(app)[name]
+    options = OPTIONS[name]
     add.apply_async((1,), {"y": 2}, task_id="same", **options)
     native = published(app)
     result = add.post((1,), {"y": 2}, task_id="same", delay=60, **options)
@@ -201,6 +200,10 @@ def test_a_worker_gets_header_for_header_what_apply_async_would_have_published(
     assert (ours.exchange, ours.routing_key) == (delivery["exchange"], delivery["routing_key"])
 
 
+def shadow_name(task, args, kwargs, options):
+    return "shadow"
+
+
 def test_defaults_of_the_task_are_in_the_message_too(app, published, stored):
     @app.task(
         name="defaults",
@@ -209,7 +212,7 @@ def test_defaults_of_the_task_are_in_the_message_too(app, published, stored):
         expires=datetime(2100, 1, 1, tzinfo=UTC),
         time_limit=9,
         ignore_result=True,
-        shadow_name=lambda task, args, kwargs, options: "shadow",
+        shadow_name=shadow_name,
     )
     def defaults(x):
         pass
@@ -302,6 +305,10 @@ def test_a_task_waits_in_the_queue_that_the_broker_would_have_put_it_into(
     assert (message.exchange, message.routing_key) == (exchange, routing_key)
 
 
+def route_to_videos(name, args, kwargs, options, task=None, **more):
+    return {"queue": "videos"}
+
+
 @pytest.mark.parametrize(
     "route",
     [
@@ -309,7 +316,7 @@ def test_a_task_waits_in_the_queue_that_the_broker_would_have_put_it_into(
         {"add": {"queue": "videos"}},
         {"a*": {"queue": "videos"}},
         {"add": {"exchange": "media", "routing_key": "video"}},
-        lambda name, args, kwargs, options, task=None, **more: {"queue": "videos"},
+        route_to_videos,
     ],
     ids=["name", "queue", "glob", "exchange", "function"],
 )
@@ -474,7 +481,7 @@ def test_the_rpc_backend_declares_its_reply_queue_and_gets_the_reply_address(app
 def test_a_second_post_of_an_id_is_refused_and_says_how_to_allow_it(add, keyspace):
     first = add.post((1,), delay=60, task_id="one")
     before = keyspace()
-    with pytest.raises(EventExistsError, match="'one' is pending .*on_conflict") as caught:
+    with pytest.raises(EventExistsError, match=r"'one' is pending .*on_conflict") as caught:
         add.post((2,), delay=90, task_id="one")
     assert caught.value.event_id == "one"
     assert caught.value.due_ms == round(first.peek().due_at.timestamp() * 1000)

@@ -44,7 +44,7 @@ class CoreSuite(MainPath):
         self, proj, start_worker, pool, wait_until_empty
     ):
         start_worker(pool=pool)
-        result = proj.stubborn.post_in(0.2, 2, 3)
+        result = proj.stubborn.post((2, 3), delay=0.2, max_redeliveries=7)
         waiting = wait_until(
             lambda: (info := result.peek()) and info.state is State.PENDING and proj.records() and info,
             "the retry to be pending",
@@ -53,6 +53,7 @@ class CoreSuite(MainPath):
         first, second = proj.records()
         assert [first["retries"], second["retries"]] == [0, 1]
         assert first["id"] == second["id"] == result.id
+        assert [first["max_redeliveries"], second["max_redeliveries"]] == [7, 7]
         assert second["at"] >= waiting.due_at.timestamp() >= first["at"] + 3
         wait_until_empty()
 

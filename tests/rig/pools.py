@@ -1,4 +1,4 @@
 """The worker pools that the suite covers."""
 
-#: gevent and eventlet join when their monkey-patched workers do.
-POOLS = ("prefork", "threads", "solo")
+#: Workers of the last two are monkey-patched, and run without a hub over every broker.
+POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")

@@ -10,7 +10,7 @@ from celery_dtimer.timer.store import Store
 
 _READERS = {
     "hash": lambda client, key: client.hgetall(key),
-    "zset": lambda client, key: dict(client.zrange(key, 0, -1, withscores=True)),
+    "zset": lambda client, key: client.zrange(key, 0, -1, withscores=True),
     "list": lambda client, key: client.lrange(key, 0, -1),
     "string": lambda client, key: client.get(key),
 }
@@ -18,10 +18,17 @@ _READERS = {
 
 def snapshot(client: redis.Redis) -> dict[str, Any]:
     """Every key of the database with its value as Redis has it: hashes and sorted sets as dicts."""
-    found = {}
-    for key in sorted(client.scan_iter(count=1000)):
-        found[key.decode()] = _READERS[client.type(key).decode()](client, key)
-    return found
+    names = sorted(client.scan_iter(count=1000))
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+        for name, kind in zip(names, pipe.execute(), strict=True):
+            _READERS[kind.decode()](pipe, name)
+        values = pipe.execute()
+    return {
+        name.decode(): dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
+        for name, value in zip(names, values, strict=True)
+    }
 
 
 def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:
@@ -48,19 +55,19 @@ def finish(store: Store) -> None:
     client, keys = store.client, store.keys
     for event_id in {*client.hkeys(keys.events), *client.hkeys(keys.parked)}:
         store.cancel(event_id.decode())
-    pointers = {value[1:]: event_id for event_id, value in client.hgetall(keys.events).items()}
-    tokens = {key: value.partition(b"\n")[0] for key, value in client.hgetall(keys.leased).items()}
+    leases = {key: _lease(record) for key, record in client.hgetall(keys.leased).items()}
     for name in client.scan_iter(match=f"{keys.prefix}lease:*".replace("{", "[{]")):
         queue = name.decode().removeprefix(f"{keys.prefix}lease:")
         held = [
             Delivery(
-                id=pointers.get(key, b"").decode(),
+                id=leases[key][4],
                 payload=b"",
                 queue=queue,
                 due_ms=0,
                 redeliveries=0,
+                max_redeliveries=1,
                 key=key.decode(),
-                token=tokens[key].decode(),
+                token=leases[key][0],
             )
             for key in client.zrange(name, 0, -1)
         ]

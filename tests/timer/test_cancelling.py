@@ -1,5 +1,6 @@
 """A cancel ends what waits, and says what was so."""
 
+import pytest
 from keyspace import contents, snapshot
 from seeds import FUTURE_MS, PAST_MS, event, seed
 
@@ -130,6 +131,26 @@ def test_after_a_cancel_no_older_delivery_comes_back_though_a_newer_one_was_conf
     assert timer.cancel("x") is Cancellation.CANCELLED
     assert snapshot(redis_client) == {}
     assert claim() == []
+
+
+@pytest.mark.parametrize("newest", ["pending", "leased"])
+@pytest.mark.parametrize("ended", [0, 1, 2])
+def test_a_cancel_reaches_all_older_deliveries_though_one_amid_them_ended(
+    timer, store, claim, redis_client, newest, ended
+):
+    deliveries = []
+    for _ in range(3):
+        seed(store, event("x"))
+        deliveries += claim()
+    seed(store, event("x"))
+    if newest == "leased":
+        deliveries += claim()
+    assert timer.confirm(deliveries[ended])
+    if newest == "leased":
+        assert timer.cancel("x") is Cancellation.DELIVERED
+        assert timer.release(deliveries[3])
+    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert snapshot(redis_client) == {}
 
 
 def test_an_older_delivery_is_seen_again_once_the_newer_one_is_confirmed(timer, store, claim):

@@ -300,6 +300,16 @@ def test_a_replay_makes_a_parked_event_pending_with_its_redeliveries_at_zero(tim
     assert (delivery.payload, delivery.redeliveries) == (b"payload", 0)
 
 
+def test_a_replay_takes_the_promise_over_and_wakes_one_listener(timer, store, claim, redis_client):
+    seed(store, event("x"), event("y", FUTURE_MS))
+    store.ask(store.park("default", claim(), "why"))
+    assert contents(redis_client)["promise"]["default"].endswith(" listener")
+    assert timer.replay("x")
+    found = contents(redis_client)
+    assert found["promise"] == {"default": f"{found['due:default']['x']} "}
+    assert found["wake:default"] == ["1"]
+
+
 def test_a_replay_may_be_delayed(timer, store, claim, now_ms):
     seed(store, event("x"))
     store.ask(store.park("default", claim(), "why"))

@@ -21,7 +21,7 @@ TYPES = {
     "lease": "zset",
     "wake": "list",
 }
-DELIVERY = Delivery(id="x", payload=b"", queue="q", due_ms=1, redeliveries=0, key="k", token="t")
+DELIVERY = Delivery(id="x", payload=b"", queue="q", due_ms=1, redeliveries=0, max_redeliveries=1, key="k", token="t")
 EVENT = NewEvent(id="x", payload=b"p", clock="in", when_ms=5, max_redeliveries=1, queue="q")
 
 

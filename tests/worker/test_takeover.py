@@ -10,7 +10,7 @@ from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult
 from rig.waiting import wait_until
 
-from celery_dtimer import TimerResult, get_timer
+from celery_dtimer import SettingsError, TimerResult, get_timer, install
 
 SOON = 0.3
 
@@ -161,8 +161,7 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
     worker.term()
     worker.wait()
 
-    proj.app.conf.dtimer_takeover = 0
-    proj.app._dtimer._settings = None
+    install(proj.app, takeover=0)
     start_worker(concurrency=2, name="takeover", env={"TAKEOVER": "0"})
     taken_over = outcomes(proj)
     wait_until_empty()
@@ -171,8 +170,7 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
 
 
 def test_a_countdown_below_the_threshold_goes_to_the_broker_unchanged(proj, redis_client):
-    proj.app.conf.dtimer_takeover = 60
-    proj.app._dtimer._settings = None
+    install(proj.app, takeover=60)
     result = proj.add.apply_async((1, 2), countdown=59)
     assert not isinstance(result, TimerResult)
     assert proj.app.send_task("proj.add", (1, 2), eta=datetime.now(UTC) + timedelta(seconds=30)).id
@@ -188,8 +186,7 @@ def test_a_countdown_below_the_threshold_goes_to_the_broker_unchanged(proj, redi
 
 
 def test_a_countdown_at_the_threshold_goes_to_the_timer_and_keeps_its_id(proj):
-    proj.app.conf.dtimer_takeover = 60
-    proj.app._dtimer._settings = None
+    install(proj.app, takeover=60)
     result = proj.add.apply_async((1, 2), countdown=60, task_id="mine")
     assert isinstance(result, TimerResult)
     assert result.id == "mine"
@@ -199,3 +196,12 @@ def test_a_countdown_at_the_threshold_goes_to_the_timer_and_keeps_its_id(proj):
     again = proj.add.apply_async((1, 2), countdown=120, task_id="mine")
     assert timer.count().pending == 1
     assert again.cancel()
+
+
+def test_without_a_takeover_a_plain_countdown_does_not_ask_for_the_timers_settings(proj, redis_client):
+    # No URL would be had from this broker either; the worker says so when it starts, and a post when it is made.
+    install(proj.app, url="nonsense://")
+    assert not isinstance(proj.add.apply_async((1, 2), countdown=60), TimerResult)
+    install(proj.app, takeover=10)
+    with pytest.raises(SettingsError, match="dtimer_url"):
+        proj.add.apply_async((1, 2), countdown=60)

@@ -18,6 +18,7 @@ local id = ARGV[2]
 local clock = ARGV[3]
 local when_ms = tonumber(ARGV[4])
 
+even_when_full(events)
 local due_ms = when_ms
 if clock == 'in' then due_ms = ceil_ms(now_us()) + math.max(when_ms, 0) end
 

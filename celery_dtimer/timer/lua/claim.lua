@@ -16,7 +16,8 @@
 -- ARGV[8..] queue
 --         string: one a queue, in the order of the keys
 -- reply: [now_us, wait_us, deliveries, parked]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
---        nothing; an array of [id, key, token, queue number, due_ms, redeliveries, payload] (token '':
+--        nothing; an array of [id, key, token, queue number, due_ms, redeliveries,
+--        max_redeliveries, payload] (token '':
 --        nothing to confirm); and an array of ids that were parked
 -- cost: O(room * log N + queues)
 
@@ -32,6 +33,7 @@ local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 
+even_when_full(events)
 local us = now_us()
 -- redis-py may send a call again whose answer it did not get: what the first one leased stays apart.
 local stamp = string.format('%s:%x:', nonce, us % 2 ^ 31)
@@ -40,8 +42,9 @@ local lapse_ms = ceil_ms(us) + lease_ms
 local deliveries, parked_ids = {}, {}
 local wake_at_ms
 
-local function deliver(number, id, key, token, due_ms, redeliveries, payload)
-  deliveries[#deliveries + 1] = { id, key, token, number, due_ms, redeliveries, payload }
+local function deliver(number, id, key, token, due_ms, redeliveries, event)
+  deliveries[#deliveries + 1] =
+    { id, key, token, number, due_ms, redeliveries, event.max_redeliveries, event.payload }
   room = room - 1
 end
 
@@ -63,7 +66,7 @@ local function claim_again(number, lease)
       redis.call('HSET', leased, key,
         pack_lease(token, holder, held.redeliveries, held.due_ms, held.id, held.record))
       redis.call('ZADD', lease, lapse_ms, key)
-      deliver(number, held.id, key, token, held.due_ms, held.redeliveries, event.payload)
+      deliver(number, held.id, key, token, held.due_ms, held.redeliveries, event)
     end
   end
 end
@@ -89,7 +92,7 @@ local function claim_due(number, due, lease)
       else
         ended[#ended + 1] = id
       end
-      deliver(number, id, '', '', due_ms, 0, event.payload)
+      deliver(number, id, '', '', due_ms, 0, event)
     else
       local key = stamp .. #deliveries
       pointers[#pointers + 1] = id
@@ -98,7 +101,7 @@ local function claim_due(number, due, lease)
       leases[#leases + 1] = pack_lease(key, holder, 0, due_ms, id, records[i])
       lapses[#lapses + 1] = lapse_ms
       lapses[#lapses + 1] = key
-      deliver(number, id, key, key, due_ms, 0, event.payload)
+      deliver(number, id, key, key, due_ms, 0, event)
     end
   end
   if #ended > 0 then redis.call('HDEL', events, unpack(ended)) end

@@ -11,6 +11,10 @@
 -- A value in `promise` is 'at_ms listener': that listener has promised to wake at that instant;
 -- an empty listener is a promise that waits for somebody to take it.
 
+-- At its maxmemory, Redis refuses a script's first write if that may need memory, and none after a first that can't
+-- (scriptVerifyOOM in Redis' script.c). What empties it in the end begins with one that does nothing.
+local function even_when_full(hash) redis.call('HDEL', hash, '') end
+
 local function now_us()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000000 + tonumber(t[2])

@@ -28,6 +28,7 @@ local backoff_ms = tonumber(ARGV[2])
 local counted = tonumber(ARGV[3])
 local reason = ARGV[4]
 
+even_when_full(leased)
 local now_ms = ceil_ms(now_us())
 local replies = {}
 for i = 5, #ARGV, 3 do

@@ -12,6 +12,7 @@ local leased = KEYS[1]
 local lease = KEYS[2]
 local lease_ms = tonumber(ARGV[1])
 
+even_when_full(leased)
 local lapse_ms = ceil_ms(now_us()) + lease_ms
 local replies = {}
 for i = 2, #ARGV, 2 do

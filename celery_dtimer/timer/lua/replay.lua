@@ -16,6 +16,7 @@ local prefix = ARGV[1]
 local id = ARGV[2]
 local delay_ms = tonumber(ARGV[3])
 
+even_when_full(parked)
 local kept = redis.call('HGET', parked, id)
 if not kept then return -1 end
 if redis.call('HEXISTS', events, id) == 1 then return -2 end

@@ -46,6 +46,7 @@ def record(task, event):
         "redelivered": task.request.delivery_info["redelivered"],
         "due": seen and seen.due_at.timestamp(),
         "redeliveries": seen and seen.redeliveries,
+        "max_redeliveries": seen and seen.max_redeliveries,
         "lateness": seen and seen.lateness,
     }
     records_client().rpush(RECORDS, json.dumps(row))

@@ -1,0 +1,95 @@
+"""What firing has to know about Celery's pools, and what it has to be told by them."""
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+
+#: What a gevent or eventlet pool reports of a task whose greenlet was killed: Celery takes it for a success
+#: (celery/concurrency/gevent.py, killable_target). A real success has a result's text and a runtime.
+KILLED = (False, None, None)
+
+
+def has_room(pool: Any) -> bool:
+    """Whether a task given to the pool now is not waited for.
+
+    A gevent or eventlet pool that is full blocks whoever gives it a task. Ours would block through a shutdown, and
+    start its task when the pool has been joined. The other pools queue.
+    """
+    greenlets = pool._pool if pool.is_green else None  # noqa: SLF001 - Celery has no public name for it
+    if greenlets is None:
+        return True
+    free: Callable[[], int] = getattr(greenlets, "free_count", None) or greenlets.free
+    return free() > 0
+
+
+def one_at_a_time(pool: Any) -> None:
+    """Keep a solo pool's promise: without a hub, its tasks come from the main thread and from ours."""
+    if not type(pool).__module__.endswith("solo") or pool.limit != 1:
+        return
+    lock, apply = threading.RLock(), pool.on_apply
+
+    def on_apply(*args: Any, **options: Any) -> Any:
+        with lock:
+            return apply(*args, **options)
+
+    pool.on_apply = on_apply
+
+
+def watch(
+    pool: Any,
+    *,
+    ours: Callable[[Any], bool],
+    on_accepted: Callable[[Any], None],
+    on_killed: Callable[[Any], bool],
+) -> None:
+    """Be told by the pool what Celery's requests do not keep, or get wrong.
+
+    Args:
+        pool: The worker's pool; it has been started.
+        ours: Whether a request is one of the timer's: others are left alone.
+        on_accepted: Called with a request whose task starts.
+        on_killed: Called with a request whose greenlet was killed; answers whether it took care of it.
+    """
+    apply = pool.on_apply
+
+    @wraps(apply)
+    def on_apply(*args: Any, **options: Any) -> Any:
+        request = getattr(options.get("callback"), "__self__", None)
+        if request is not None and ours(request):
+            _watch_one(request, options, on_accepted, on_killed)
+        return apply(*args, **options)
+
+    pool.on_apply = on_apply
+
+
+def _watch_one(
+    request: Any,
+    options: dict[str, Any],
+    on_accepted: Callable[[Any], None],
+    on_killed: Callable[[Any], bool],
+) -> None:
+    # None of these may refer to the options: a cycle would keep a request alive, and its event leased, until the
+    # garbage collector comes round.
+    accept_callback, callback, error_callback = (
+        options.get("accept_callback"),
+        options["callback"],
+        options["error_callback"],
+    )
+
+    def accepted(*args: Any, **more: Any) -> None:
+        on_accepted(request)
+        if accept_callback is not None:
+            accept_callback(*args, **more)
+
+    def ended(result: Any, *args: Any, **more: Any) -> None:
+        if isinstance(result, ExceptionInfo):
+            # A SystemExit, in a pool without processes: Celery hands it to the callback for results, which fails,
+            # and takes the task for running ever after.
+            error_callback(result)
+        elif result != KILLED or not on_killed(request):
+            callback(result, *args, **more)
+
+    options.update(accept_callback=accepted, callback=ended)

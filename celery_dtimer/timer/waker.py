@@ -1,0 +1,75 @@
+"""The thread of a listener that blocks on the wake lists, and says so when Redis hands it a token.
+
+Redis serves who has waited longest first, and forgets who is gone. A thread of its own, since a blocked client is woken
+by its own timeout up to 100 ms late: nothing may depend on that but the next look at whether to go on.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from celery_dtimer.timer.connect import BLOCK, blocking_twin
+
+#: Seconds to wait after an error. The listener's loop meets the same Redis once a second, and reports it.
+PAUSE = 1.0
+
+
+class Waker:
+    """Calls ``on_token`` with each wake token.
+
+    Args:
+        client: A client of the timer's Redis; its connections are not used, but others like them.
+        on_token: Called in this thread.
+    """
+
+    def __init__(self, client: Redis, on_token: Callable[[], None]) -> None:
+        self._client = blocking_twin(client)
+        self._on_token = on_token
+        self._keys: Sequence[str] = ()
+        self._wanted = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dtimer-waker", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it blocks on nothing before ``listen``."""
+        self._thread.start()
+
+    def listen(self, keys: Sequence[str]) -> None:
+        """Block on these lists from now on; on none while there are no keys.
+
+        A token that is taken at the very moment at which nothing is wanted any more still arrives.
+        """
+        if keys and keys != self._keys:
+            self._keys = keys
+            self._client.connection_pool.disconnect()
+        if keys:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    def stop(self) -> None:
+        """End the thread, and wait a second for it at most."""
+        self._stopped.set()
+        self._wanted.set()
+        for _ in range(20):
+            # Again and again: it may be about to connect.
+            self._client.connection_pool.disconnect()
+            self._thread.join(0.05)
+            if not self._thread.is_alive():
+                break
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wanted.wait()
+            keys = self._keys
+            if self._stopped.is_set():
+                return
+            try:
+                if self._client.blpop(list(keys), timeout=BLOCK):
+                    self._on_token()
+            except (RedisError, OSError, AttributeError, ValueError):
+                # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
+                if keys == self._keys:
+                    self._stopped.wait(PAUSE)

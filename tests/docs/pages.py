@@ -1,0 +1,83 @@
+"""The pages of the documentation, taken apart: their Python blocks, their headings, their links."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
+#: All that a reader finds, the README of the repository included.
+PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
+
+#: A comment before a Python block that is only to be read.
+NOT_RUN = "<!-- not run -->"
+#: Where the pages' examples find their Redis, but for the number of the database.
+EXAMPLE_REDIS = "redis://localhost:6379/"
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ANSWER = re.compile(r"^(\S.*?)  # -> (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One Python block: the page that it stands on, the line of its first statement, and its text."""
+
+    page: str
+    line: int
+    source: str
+
+    def run(self, names: dict[str, Any], redis: str) -> None:
+        """Run it in the namespace ``names``, with a Redis in place of the examples'.
+
+        An expression with ``# -> value`` behind it is held against that value, or against its ``repr``.
+        """
+        source = _ANSWER.sub(lambda found: f"_hold(({found[1]}), {found[2]!r})", self.source)
+        source = source.replace(EXAMPLE_REDIS, redis)
+        names["_hold"] = lambda value, expected: hold(value, expected, names)
+        # The empty lines in front let a traceback name the line of the page.
+        exec(compile("\n" * (self.line - 1) + source, self.page, "exec"), names)
+
+
+def hold(value: Any, expected: str, names: dict[str, Any]) -> None:
+    """Compare a value with what a page says of it."""
+    if repr(value) == expected:
+        return
+    try:
+        wanted = eval(expected, names)
+    except SyntaxError:
+        raise AssertionError(f"{value!r} is not {expected}") from None
+    assert value == wanted
+
+
+def blocks(page: Path) -> list[Block]:
+    """The Python blocks of a page, without those marked as not to be run."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page.name, text.count("\n", 0, fence.start(2)) + 1, fence[2])
+        for fence in _FENCE.finditer(text)
+        if fence[1] == "python" and not text[: fence.start()].rstrip().endswith(NOT_RUN)
+    ]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a place in the page may end with, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    """The links of a page that lead to no file, or to no heading, of the repository."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            yield target

@@ -1,0 +1,138 @@
+"""Tasks with an eta that wait in a broker are moved into the timer, and none is lost on the way."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rig.waiting import wait_until
+
+from celery_dtimer import get_timer
+from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.adopt import Adoption, held_by_workers
+
+HOUR = 3600
+
+
+@pytest.fixture
+def app_file():
+    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"
+
+
+@pytest.fixture
+def proj(worker_app):
+    return worker_app.module
+
+
+@pytest.fixture
+def timer(proj):
+    return get_timer(proj.app)
+
+
+@pytest.fixture
+def adopt(proj):
+    def run(queues=("celery",), held=(), **options):
+        return Adoption(extension_of(proj.app), **options).run(queues, held)
+
+    return run
+
+
+def waiting(proj, queue="celery"):
+    """Ids of what is in a Redis queue, oldest first."""
+    with proj.app.connection_for_read() as connection, connection.default_channel.conn_or_acquire() as client:
+        return [json.loads(raw)["headers"]["id"] for raw in reversed(client.lrange(queue, 0, -1))]
+
+
+def cleared(timer):
+    for event in timer.upcoming(limit=10_000):
+        assert timer.cancel(event.id)
+
+
+def test_what_has_an_eta_moves_and_the_rest_stays_in_its_order(proj, timer, adopt):
+    plain = [proj.note.delay(n).id for n in range(3)]
+    later = [proj.note.apply_async((n,), countdown=HOUR + n).id for n in range(3)]
+    plain += [proj.note.delay(n).id for n in range(3)]
+    report = adopt()
+    assert sorted(report.adopted) == sorted(later)
+    assert report.kept == 6
+    assert waiting(proj) == plain
+    assert [event.id for event in timer.upcoming()] == later
+    cleared(timer)
+
+
+def test_a_dry_run_changes_nothing(proj, timer, adopt):
+    later = [proj.note.apply_async((n,), countdown=HOUR).id for n in range(3)]
+    assert adopt(dry_run=True).adopted == later
+    assert waiting(proj) == later
+    assert timer.count().pending == 0
+
+
+def test_an_eta_that_is_near_stays(proj, timer, adopt):
+    near, far = proj.note.apply_async(countdown=60), proj.note.apply_async(countdown=2 * HOUR)
+    assert adopt(at_least=HOUR).adopted == [far.id]
+    assert waiting(proj) == [near.id]
+    cleared(timer)
+
+
+def test_an_adopted_task_is_the_task_that_was_sent(proj, timer, adopt, start_worker):
+    before = time.time()
+    native = proj.note.apply_async((1, "ü"), {"key": [2]}, countdown=2, priority=3, headers={"mine": "x"})
+    assert adopt().adopted == [native.id]
+    info = timer.peek(native.id)
+    assert before + 2 <= info.due_at.timestamp() <= time.time() + 2.1
+    start_worker()
+    assert native.get(timeout=15) == [[1, "ü"], {"key": [2]}]
+    [row] = proj.records()
+    assert row["at"] >= info.due_at.timestamp()
+    wait_until(lambda: timer.count().leased == 0, "the confirm")
+
+
+def test_running_it_again_stores_nothing_twice(proj, timer, adopt):
+    native = proj.note.apply_async(countdown=HOUR)
+    with proj.app.connection_for_read() as connection, connection.default_channel.conn_or_acquire() as client:
+        raw = client.lindex("celery", 0)
+        adopt()
+        # As if it had been killed after storing and before removing.
+        client.lpush("celery", raw)
+    assert adopt().adopted == [native.id]
+    assert waiting(proj) == []
+    assert timer.count().pending == 1
+    cleared(timer)
+
+
+def test_what_a_dead_worker_had_fetched_moves_and_what_a_living_one_holds_stays(proj, timer, adopt, start_worker):
+    results = [proj.note.apply_async((n,), countdown=HOUR).id for n in range(4)]
+    worker = start_worker()
+    wait_until(lambda: held_by_workers(proj.app, timeout=0.5) == set(results), "the worker to hold them", 20)
+    report = adopt(held=held_by_workers(proj.app))
+    assert sorted(report.held) == sorted(results)
+    assert report.adopted == []
+    worker.kill()
+    report = adopt(held=held_by_workers(proj.app, timeout=0.5))
+    assert sorted(report.adopted) == sorted(results)
+    with proj.app.connection_for_read() as connection, connection.default_channel.conn_or_acquire() as client:
+        assert client.hlen("unacked") == client.zcard("unacked_index") == 0
+    cleared(timer)
+
+
+@pytest.mark.timeout(120)
+def test_killed_half_way_it_loses_nothing_and_goes_on_where_it_was(proj, timer, worker_app):
+    ids = {proj.note.apply_async((n,), countdown=HOUR).id for n in range(1500)}
+    command = [sys.executable, "-m", "celery", "-A", worker_app.name, "dtimer", "adopt", "--json"]
+    path = os.pathsep.join([str(worker_app.folder), *sys.path])
+    environment = {**os.environ, **worker_app.environment, "PYTHONPATH": path}
+    with subprocess.Popen(command, env=environment, cwd=worker_app.folder, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: timer.count().pending > 200, "the first tasks to be adopted", 30)
+        process.kill()
+    stored = {event.id for event in timer.upcoming(limit=10_000)}
+    assert 200 < len(stored) < 1500
+    assert stored | set(waiting(proj)) == ids
+    done = subprocess.run(command, env=environment, cwd=worker_app.folder, capture_output=True, check=True, timeout=60)
+    report = json.loads(done.stdout)
+    assert len(report["adopted"]) >= 1500 - len(stored)
+    assert {event.id for event in timer.upcoming(limit=10_000)} == ids
+    assert waiting(proj) == []
+    cleared(timer)

@@ -1,0 +1,324 @@
+"""Every setting in each of its forms, its default, what is said about a wrong one, and no password anywhere."""
+
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+
+from celery_dtimer import DTimerError, SettingsError, get_timer, install
+from celery_dtimer.extension import extension_of
+from celery_dtimer.settings import Settings
+from celery_dtimer.timer.connect import without_password
+
+#: A right value of each setting, other than its default.
+RIGHT = {
+    "url": "redis://somewhere:1234/5",
+    "namespace": "other",
+    "max_events": 3,
+    "confirm_timeout": 2.5,
+    "max_redeliveries": 0,
+    "takeover": 0.0,
+    "max_payload": 1000,
+}
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Makes an app from a configuration, and reads its settings."""
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    apps = []
+
+    def configured(namespace=None, given=None, broker=None, **conf):
+        app = Celery("shop", broker=broker, set_as_current=False)
+        apps.append(app)
+        app.config_from_object(SimpleNamespace(**conf), namespace=namespace)
+        install(app, **(given or {}))
+        return extension_of(app).settings
+
+    yield configured
+    for app in apps:
+        app.close()
+
+
+def test_this_file_knows_every_setting():
+    assert list(RIGHT) == list(Settings.__dataclass_fields__)
+
+
+def test_the_defaults(configured):
+    assert configured(dtimer_url="redis://there") == Settings(
+        url="redis://there",
+        namespace="dt",
+        max_events=None,
+        confirm_timeout=10.0,
+        max_redeliveries=20,
+        takeover=None,
+        max_payload=512 * 1024,
+    )
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_setting_in_lowercase(configured, name):
+    settings = configured(**{"dtimer_url": "redis://there", f"dtimer_{name}": RIGHT[name]})
+    assert getattr(settings, name) == RIGHT[name]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("namespace", ["CELERY", "SHOP"])
+def test_a_setting_with_the_apps_namespace(configured, name, namespace):
+    conf = {f"{namespace}_DTIMER_URL": "redis://there", f"{namespace}_DTIMER_{name.upper()}": RIGHT[name]}
+    assert getattr(configured(namespace, **conf), name) == RIGHT[name]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_setting_given_to_install_goes_before_the_configuration(configured, name):
+    settings = configured(
+        given={name: RIGHT[name]}, dtimer_url="redis://there", dtimer_namespace="conf", dtimer_max_events=77
+    )
+    assert getattr(settings, name) == RIGHT[name]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_setting_that_is_none_is_as_one_that_is_not_set(configured, name):
+    settings = configured(broker="redis://broker", **{f"dtimer_{name}": None})
+    assert settings == configured(broker="redis://broker")
+
+
+def test_settings_may_be_set_on_the_configuration_one_by_one(make_app):
+    app = make_app()
+    app.conf.dtimer_url = "redis://there"
+    app.conf["dtimer_max_events"] = 4
+    app.conf.update(dtimer_confirm_timeout=timedelta(minutes=1))
+    settings = extension_of(app).settings
+    assert (settings.url, settings.max_events, settings.confirm_timeout) == ("redis://there", 4, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(3, 3.0), (0.1, 0.1), (timedelta(seconds=90), 90.0), (Fraction(1, 2), 0.5), (Decimal("1.5"), 1.5)],
+)
+def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
+    settings = configured(dtimer_url="redis://there", dtimer_confirm_timeout=value)
+    assert settings.confirm_timeout == seconds
+    assert type(settings.confirm_timeout) is float
+
+
+@pytest.mark.parametrize("form", ["lowercase", "namespaced", "install"])
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("url", 6379, "URL"),
+        ("url", b"redis://there", "bytes"),
+        ("url", "there:6379", "redis://"),
+        ("url", "", "redis://"),
+        ("url", "amqp://there", "redis://"),
+        ("url", "http://there", "redis://"),
+        ("url", "redis://there:port/0", "port"),
+        ("url", "redis://[there", "redis://[there"),
+        ("url", "redis://there:6379/0?db=zero", "db"),
+        ("url", "redis://there:99999/0", "99999"),
+        ("namespace", 1, "name"),
+        ("namespace", "", "''"),
+        ("namespace", "a:b", "'a:b'"),
+        ("namespace", "{a}", "'{a}'"),
+        ("namespace", "a b", "'a b'"),
+        ("namespace", "x" * 101, "100"),
+        ("namespace", "a\n", "white space"),
+        ("max_events", 0, "1 on"),
+        ("max_events", -1, "-1"),
+        ("max_events", "8", "'8'"),
+        ("max_events", 8.0, "8.0"),
+        ("max_events", True, "True"),
+        ("confirm_timeout", "10", "'10'"),
+        ("confirm_timeout", 0, "0.1 s"),
+        ("confirm_timeout", -1, "-1"),
+        ("confirm_timeout", True, "True"),
+        ("confirm_timeout", float("nan"), "nan"),
+        ("confirm_timeout", float("inf"), "inf"),
+        ("confirm_timeout", 10**400, "finite"),
+        ("confirm_timeout", Decimal("sNaN"), "finite"),
+        ("confirm_timeout", timedelta(0), "0.1 s"),
+        ("max_redeliveries", -1, "0 on"),
+        ("max_redeliveries", 1.0, "1.0"),
+        ("max_redeliveries", "3", "'3'"),
+        ("max_redeliveries", False, "False"),
+        ("takeover", -1, "0 s"),
+        ("takeover", "60", "'60'"),
+        ("takeover", True, "True"),
+        ("takeover", float("nan"), "nan"),
+        ("max_payload", 0, "1 on"),
+        ("max_payload", "1 MB", "'1 MB'"),
+        ("max_payload", 1e6, "1000000.0"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_or_out_of_range_is_an_error_that_names_it(configured, form, name, value, words):
+    conf, given, namespace = {"dtimer_url": "redis://there", f"dtimer_{name}": value}, {}, None
+    if form == "namespaced":
+        conf = {f"CELERY_{key.upper()}": value for key, value in conf.items()}
+        namespace = "CELERY"
+    elif form == "install":
+        given = {name: value}
+    with pytest.raises(SettingsError) as caught:
+        configured(namespace, given, **conf)
+    assert f"dtimer_{name}" in str(caught.value)
+    assert words in str(caught.value)
+    assert caught.value.setting == f"dtimer_{name}"
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("dtimer_ulr", "did you mean dtimer_url?"),
+        ("dtimer_max_event", "did you mean dtimer_max_events?"),
+        ("dtimer_confirmtimeout", "did you mean dtimer_confirm_timeout?"),
+        ("dtimer_redis_url_of_the_timer", "there are dtimer_url, dtimer_namespace, dtimer_max_events"),
+    ],
+)
+def test_an_unknown_setting_is_an_error_with_a_hint(configured, name, hint):
+    for namespace, given, conf in [
+        (None, {}, {name: 1, "dtimer_url": "redis://there"}),
+        ("CELERY", {}, {f"CELERY_{name.upper()}": 1, "CELERY_DTIMER_URL": "redis://there"}),
+        (None, {name.removeprefix("dtimer_"): 1}, {"dtimer_url": "redis://there"}),
+    ]:
+        with pytest.raises(SettingsError) as caught:
+            configured(namespace, given, **conf)
+        assert hint in str(caught.value)
+        assert name in str(caught.value)
+        assert caught.value.setting == name
+
+
+def test_other_settings_of_the_app_are_none_of_ours(configured):
+    conf = {"timezone": "Asia/Tokyo", "my_dtimer_thing": 1, "dtimer": 2, "dtimers": 3}
+    assert configured(dtimer_url="redis://there", **conf).url == "redis://there"
+
+
+# --- the broker's URL, where there is no dtimer_url
+
+
+@pytest.mark.parametrize(
+    ("broker", "url"),
+    [
+        ("redis://there:1/2", "redis://there:1/2"),
+        ("redis://", "redis://"),
+        ("rediss://there:1/2?ssl_cert_reqs=required", "rediss://there:1/2?ssl_cert_reqs=required"),
+        ("redis+socket:///run/redis.sock", "unix:///run/redis.sock"),
+        ("redis+socket:///run/redis.sock?virtual_host=3", "unix:///run/redis.sock?db=3"),
+        ("redis://one:1;redis://two:2", "redis://one:1"),
+        (["redis://one:1", "redis://two:2"], "redis://one:1"),
+        (("redis://one:1", "amqp://two"), "redis://one:1"),
+    ],
+)
+def test_a_broker_that_is_a_redis_is_the_timers_too(configured, broker, url):
+    assert configured(broker_url=broker).url == url
+
+
+def test_the_brokers_url_may_come_from_the_environment(configured, monkeypatch):
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://from-environment:1/2")
+    assert configured().url == "redis://from-environment:1/2"
+    assert configured(dtimer_url="redis://own").url == "redis://own"
+
+
+@pytest.mark.parametrize("ssl_cert_reqs", ["CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED", "none", "required"])
+def test_celerys_own_way_to_say_what_certificates_are_required_is_understood(configured, ssl_cert_reqs):
+    for conf in (
+        {"broker_url": f"rediss://there:1/0?ssl_cert_reqs={ssl_cert_reqs}"},
+        {"dtimer_url": f"rediss://there:1/0?ssl_cert_reqs={ssl_cert_reqs}"},
+    ):
+        app = Celery("shop", set_as_current=False)
+        try:
+            app.conf.update(conf)
+            install(app)
+            connection = get_timer(app).store.client.connection_pool.make_connection()
+            wanted = f"CERT_{ssl_cert_reqs.upper().removeprefix('CERT_')}"
+            assert connection.cert_reqs.name == wanted
+        finally:
+            app.close()
+
+
+@pytest.mark.parametrize(
+    ("broker", "named"),
+    [
+        ("amqp://guest@there//", "amqp://guest@there//"),
+        ("pyamqp://there", "pyamqp://there"),
+        ("sqs://", "sqs://"),
+        ("memory://", "memory://"),
+        ("sentinel://there:26379", "sentinel://there:26379"),
+        (["amqp://one", "redis://two"], "amqp://one"),
+        ([], "amqp"),
+        (None, "amqp"),
+    ],
+)
+def test_with_another_broker_the_url_is_required(configured, broker, named):
+    with pytest.raises(SettingsError) as caught:
+        configured(broker_url=broker)
+    assert caught.value.setting == "dtimer_url"
+    assert named in str(caught.value) or broker in (None, [])
+    assert "dtimer_url" in str(caught.value)
+    assert "redis://" in str(caught.value)
+
+
+# --- passwords
+
+SECRET = "s3cret"
+
+
+def chain(error):
+    """All that a traceback of an error would show of it and of its causes, and its attributes."""
+    while error is not None:
+        yield str(error)
+        yield repr(vars(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"dtimer_url": f"amqp://user:{SECRET}@there"},
+        {"dtimer_url": f"redis://user:{SECRET}@there:port/0"},
+        {"dtimer_url": f"redis://:{SECRET}@there:99999/0"},
+        {"dtimer_url": f"redis://:{SECRET}/with/slash@there:6379/0"},
+        {"dtimer_url": f"redis://:{SECRET}#with-hash@there:6379/0"},
+        {"dtimer_url": f"redis://:{SECRET}?with-question@there:6379/0"},
+        {"dtimer_url": f"redis://:with@{SECRET}@there:port/0"},
+        {"dtimer_url": f"redis://:{SECRET}@[there"},
+        {"dtimer_url": f"redis://there:port/0?password={SECRET}"},
+        {"dtimer_url": f"amqp://there?password={SECRET}&db=0"},
+        {"dtimer_url": f"user:{SECRET}@there"},
+        {"dtimer_url": f"redis://:{SECRET}@there".encode()},
+        {"dtimer_url": [f"redis://:{SECRET}@there"]},
+        {"dtimer_url": f"redis://:{SECRET}@there?socket_timeout=soon"},
+        {"broker_url": f"amqp://user:{SECRET}@there//"},
+        {"broker_url": [f"amqp://user:{SECRET}@one", f"amqp://user:{SECRET}@two"]},
+        {"broker_url": f"amqp://user:{SECRET}@one;amqp://user:{SECRET}@two"},
+        {"broker_url": f"sentinel://:{SECRET}@one:26379;sentinel://:{SECRET}@two:26379"},
+    ],
+)
+def test_no_password_is_in_any_text_of_an_error(configured, conf):
+    with pytest.raises(DTimerError) as caught:
+        configured(**conf)
+    for text in chain(caught.value):
+        assert SECRET not in text
+
+
+def test_settings_do_not_show_the_password_when_they_are_printed(configured):
+    settings = configured(dtimer_url=f"redis://user:{SECRET}@there:1/2")
+    assert settings.url == f"redis://user:{SECRET}@there:1/2"
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://there:1/2", "redis://there:1/2"),
+        ("redis://user@there", "redis://user@there"),
+        ("redis://:pass@there:1/2", "redis://:**@there:1/2"),
+        ("redis://user:pass@there:1/2?db=3", "redis://user:**@there:1/2?db=3"),
+        ("unix://user:pass@/run/redis.sock?db=1", "unix://user:**@/run/redis.sock?db=1"),
+        ("redis://there/0?db=1&password=pass&x=1", "redis://there/0?db=1&password=**&x=1"),
+    ],
+)
+def test_a_url_is_shown_without_its_password_and_otherwise_as_it_is(url, shown):
+    assert without_password(url) == shown

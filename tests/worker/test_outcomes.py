@@ -1,0 +1,103 @@
+"""What becomes of an event, by what became of its task: every outcome, in every pool, in real workers."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from outcome_runs import Run, run_long_rows, run_losses, run_rows
+from outcome_table import LAPSED, LONG, LOSSES, RELEASED, ROWS, SHUTDOWNS, table
+from rig.pools import POOLS
+from rig.waiting import wait_until
+
+from celery_dtimer import State
+
+
+@pytest.fixture(params=POOLS)
+def pool(request):
+    return request.param
+
+
+@pytest.fixture
+def app_file():
+    return Path(__file__).parent / "apps" / "outcomes.py"
+
+
+@pytest.fixture
+def run(worker_app, start_worker, pool):
+    return Run(worker_app, start_worker, pool)
+
+
+@pytest.fixture
+def check(pool, record_property):
+    """Compare what became of the events with the table, and have it reported."""
+
+    def compare(rows, outcomes):
+        for row in rows:
+            record_property("outcome", [row.name, pool, outcomes[row.name]])
+        expected = {row.name: row.here(pool) for row in rows}
+        for name, either in expected.items():
+            if outcomes[name] in either.split(" or "):
+                expected[name] = outcomes[name]
+        assert outcomes == expected
+
+    return compare
+
+
+def test_the_event_of_a_task_goes_where_the_table_says(run, check, pool, expected_keys):
+    expected_keys.append("{dt:0}:*")  # what is parked, and what is left pending
+    check(ROWS, run_rows(run))
+    assert run.timer.count().leased == 0
+    for row in (row for row in ROWS if row.deed[:1] == ("spin",)):
+        assert bool(run.rows(row.name, "end")) is not row.is_cut_short(pool), row.name
+    [first, again] = run.rows("Reject(requeue=True), acks_late", "start")
+    assert again["at"] - first["at"] >= 0.5, "a requeued event is released with a backoff"
+
+
+def test_a_lease_lasts_as_long_as_its_task_runs_or_waits_in_the_worker(run, check):
+    check(LONG, run_long_rows(run))
+    for name in (row.name for row in LONG if "limit" in row.name):
+        [first], [second] = run.rows(f"{name}: the first", "start"), run.rows(name, "start")
+        assert abs(second["at"] - first["at"]) > 1.5, "the rate limit had no effect"
+
+
+def test_the_event_of_a_lost_process_goes_where_the_table_says(run, check, pool):
+    outcomes = run_losses(run)
+    if pool != "prefork":
+        # Nobody is left to release anything: what is redelivered had lapsed.
+        outcomes = {name: LAPSED if outcome == RELEASED else outcome for name, outcome in outcomes.items()}
+    check(LOSSES, outcomes)
+
+
+@pytest.mark.parametrize("way", SHUTDOWNS, ids=lambda way: way.name)
+def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way):
+    # The leases would last a minute: what the heir runs was given back, not lapsed.
+    worker = run.worker(concurrency=1, SOFT_SHUTDOWN=str(way.soft), CONFIRM_TIMEOUT="60", MAX_EVENTS="4")
+    running, waiting = way.running, way.waiting
+    run.post(running, deed=("spin", way.seconds))
+    run.wait_for(running.name)
+    for number in range(2):
+        run.post(waiting, f"another {number}")
+    run.post(waiting)
+    wait_until(lambda: run.timer.count().leased == 4, "all events to be claimed")
+    hostname = worker.hostname()
+    if not way.signals:
+        run.app.control.shutdown()
+    for number, name in enumerate(way.signals):
+        if number:
+            wait_until(lambda: "Hitting Ctrl+C again" in worker.logs(), "the first signal to be heard")
+        worker.signal(getattr(signal, name))
+    worker.wait(30)
+    held = [name for name in run.ids if (info := run.peek(name)) is not None and info.state is State.LEASED]
+    run.worker(CONFIRM_TIMEOUT="60")
+    run.settle()
+    assert not held, "leased still by a worker that has ended"
+    check(
+        (running, waiting),
+        {running.name: run.outcome(running.name), waiting.name: run.returned(waiting.name, hostname)},
+    )
+
+
+def test_the_docs_show_this_table():
+    text = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- outcomes:begin -->")[2].partition("<!-- outcomes:end -->")[0]
+    assert shown.strip().splitlines() == table().splitlines()
