@@ -1,6 +1,7 @@
 """Deliveries that meet the step while it stops or starts."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,12 +15,13 @@ from celery_dtimer.timer.events import Delivery
 class StandIn:
     """A listener, and all that is asked of a consumer."""
 
-    hub = pool = None
-    initial_prefetch_count = 4
+    hub = controller = None
     hostname = "worker@here"
 
     def __init__(self, *_arguments, **_options):
         self.told = []
+        self.pool = SimpleNamespace(num_processes=1)
+        self.prefetch_multiplier = self.max_events = 4
 
     def create_task_handler(self):
         return self.told.append
@@ -41,8 +43,9 @@ class StandIn:
 def firing(make_app, redis_url, monkeypatch):
     """A Firing whose listener only writes down what it is told."""
     monkeypatch.setattr(firing_module, "Listener", StandIn)
-    monkeypatch.setattr(firing_module, "_one_at_a_time", lambda pool: None)
-    app = install(make_app(dtimer_url=redis_url))
+    for name in ("one_at_a_time", "watch"):
+        monkeypatch.setattr(firing_module.pools, name, lambda *_arguments, **_options: None)
+    app = install(make_app(dtimer_url=redis_url, dtimer_max_events=4))
     made = Firing(extension_of(app), StandIn())
     made._thread = None
     made.start()
@@ -50,7 +53,9 @@ def firing(make_app, redis_url, monkeypatch):
 
 
 def delivery(name):
-    return Delivery(id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, key="key", token="1")
+    return Delivery(
+        id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, key="key", token="1", max_redeliveries=20
+    )
 
 
 def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(firing):
