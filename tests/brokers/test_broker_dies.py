@@ -25,6 +25,10 @@ def thread_names(state):
     return sorted(thread.name for thread in threading.enumerate())
 """
 
+#: Celery's worker sends its heartbeat event with retries. One that comes between the broker's death and the worker's
+#: notice of it holds the worker's main thread, and all that waits for that, until the broker is back.
+NO_HEARTBEAT = (*QUICK_START, "--without-heartbeat")
+
 NODES = ["redis node", "rabbitmq node"]
 
 
@@ -88,11 +92,6 @@ def runs_of(proj):
     return proj.records_client().llen(proj.RECORDS)
 
 
-def losses(worker):
-    """How often the worker has noticed that its broker was gone."""
-    return worker.logs().count("Connection to broker lost")
-
-
 def reconnected(worker, times):
     """Wait until the worker has got over so many losses of its broker."""
     wait_until(lambda: worker.logs().count("dtimer: firing again") >= times, f"reconnect {times}", 60)
@@ -128,8 +127,6 @@ def test_a_broker_that_is_killed_five_times_while_5000_events_fire_loses_none_of
         wait_until(lambda enough=enough: runs_of(proj) >= enough, f"{enough} records", 120)
         kills.append(time.time())
         broker.kill()
-        for worker in workers:
-            wait_until(lambda worker=worker: losses(worker) >= number, "the worker to notice", 30)  # noqa: B023
         broker.restart()
         away += time.time() - kills[-1]
         for worker in workers:
@@ -166,7 +163,7 @@ def test_while_the_broker_is_away_what_runs_keeps_its_lease_and_what_waits_runs_
 ):
     confirm_timeout = 1.0
     env = {"CONFIRM_TIMEOUT": str(confirm_timeout)}
-    cut_off = start_worker(pool=pool, concurrency=2, name="cut_off", env=env)
+    cut_off = start_worker(pool=pool, concurrency=2, name="cut_off", env=env, arguments=NO_HEARTBEAT)
     # Longer than the lease, several times over.
     posted = {proj.nap.post_in(0, 5.0).id for _ in range(6)}
     wait_for_records(2)
@@ -195,7 +192,7 @@ def test_a_worker_whose_broker_is_away_ends_when_it_is_told_to_and_gives_back_wh
     proj, start_worker, healthy, broker, wait_for_records, wait_until_empty
 ):
     env = {"CONFIRM_TIMEOUT": "300"}
-    worker = start_worker(concurrency=1, env=env)
+    worker = start_worker(concurrency=1, env=env, arguments=NO_HEARTBEAT)
     posted = {proj.nap.post_in(0, 2.0).id for _ in range(4)}
     wait_for_records(1)
     broker.kill()
