@@ -255,7 +255,14 @@ SHUTDOWNS = (
         uncancelled={**but(AT_END, *THREADED), **but(f"{RELEASED} or {AT_END}", *GREEN)},
         why=NO_SOFT_SHUTDOWN,
     ),
-    shutdown("cold shutdown", ("SIGQUIT",), RELEASED, seconds=3, uncancelled=but(AT_END, *THREADED), why=NO_CANCEL),
+    shutdown(
+        "cold shutdown",
+        ("SIGQUIT",),
+        RELEASED,
+        seconds=3,
+        uncancelled={"threads": f"{RELEASED} or {AT_END}", "solo": AT_END},
+        why=NO_CANCEL_TWICE,
+    ),
     shutdown(
         "warm shutdown, then a cold one",
         ("SIGINT", "SIGINT"),

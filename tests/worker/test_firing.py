@@ -14,15 +14,22 @@ from celery_dtimer.timer.events import Delivery
 class StandIn:
     """A listener, and all that is asked of a consumer."""
 
-    hub = pool = None
-    initial_prefetch_count = 4
+    hub = controller = None
+    prefetch_multiplier = 4
+    num_processes = limit = 1
+    is_green = False
     hostname = "worker@here"
 
     def __init__(self, *_arguments, **_options):
         self.told = []
+        self.pool = self
+        self.max_events = 4
 
     def create_task_handler(self):
         return self.told.append
+
+    def on_apply(self, *_arguments, **_options):
+        raise AssertionError("nothing is run here")
 
     def start(self):
         self.told.append("start")
@@ -41,7 +48,6 @@ class StandIn:
 def firing(make_app, redis_url, monkeypatch):
     """A Firing whose listener only writes down what it is told."""
     monkeypatch.setattr(firing_module, "Listener", StandIn)
-    monkeypatch.setattr(firing_module, "_one_at_a_time", lambda pool: None)
     app = install(make_app(dtimer_url=redis_url))
     made = Firing(extension_of(app), StandIn())
     made._thread = None
@@ -50,7 +56,7 @@ def firing(make_app, redis_url, monkeypatch):
 
 
 def delivery(name):
-    return Delivery(id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, key="key", token="1")
+    return Delivery(id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1")
 
 
 def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(firing):
