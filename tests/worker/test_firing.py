@@ -56,7 +56,9 @@ def firing(make_app, redis_url, monkeypatch):
 
 
 def delivery(name):
-    return Delivery(id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1")
+    return Delivery(
+        id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1"
+    )
 
 
 def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(firing):
