@@ -49,11 +49,12 @@ def rabbitmq_broker(server: RabbitServer, queue_type: str) -> Iterator[BrokerPla
         # Celery declares queues that -Q names, and the project does not, of this type.
         "task_create_missing_queue_type": "quorum",
     }
-    yield BrokerPlace(
-        server.url_of(vhost),
-        transport_options={"confirm_publish": True},
-        settings=quorum if queue_type == "quorum" else {},
-    )
+    # Confirmed publishing belongs to quorum queues. It is no option for greenlets: one that waits for its confirm, the
+    # worker's heartbeat, waits for ever when another one that drains the same connection has read it.
+    if queue_type == "quorum":
+        yield BrokerPlace(server.url_of(vhost), {"confirm_publish": True}, quorum)
+    else:
+        yield BrokerPlace(server.url_of(vhost))
     if server.running:
         server.delete_vhost(vhost)
 
