@@ -48,6 +48,9 @@ class Waker:
             self._wanted.set()
         else:
             self._wanted.clear()
+            if self._stopped.is_set():
+                # stop() was called in between, and its thread is not to wait for what nobody will want any more.
+                self._wanted.set()
 
     def stop(self) -> None:
         """End the thread, and wait a second for it at most."""

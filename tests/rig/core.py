@@ -60,7 +60,7 @@ class CoreSuite(MainPath):
     def test_a_task_posts_another_from_within_a_worker(self, proj, start_worker, pool, wait_until_empty):
         start_worker(pool=pool)
         other = proj.chained.post_in(0.1, 0.5, "inner").get(timeout=15)
-        assert proj.app.AsyncResult(other).get(timeout=15) == [["inner"], {}]
+        assert proj.app.AsyncResult(other).get(timeout=15) == "inner"
         wait_until_empty()
 
     def test_a_task_that_runs_three_times_as_long_as_the_confirm_timeout_runs_once(

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from celery import Celery, _state
+from celery.backends.redis import RedisBackend
 
 from celery_dtimer.extension import ATTRIBUTE
 from rig.containers import Volume
@@ -73,7 +74,7 @@ def close_app(app: Celery) -> None:
         extension._store.client.close()
     # Celery leaves what waits for results to the garbage collector; look, but do not make one.
     backend = getattr(app._local, "backend", None)
-    if backend is not None and hasattr(backend, "result_consumer"):
+    if isinstance(backend, RedisBackend):
         backend.result_consumer.stop()
         backend.client.connection_pool.disconnect()
         # A result that goes later than its app would ask a backend that may be gone.

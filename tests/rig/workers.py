@@ -73,7 +73,7 @@ class WorkerNode(CeleryTestWorker):
         """Any signal, to the main process alone."""
         self._process.signal_main(number)
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = 40.0) -> int:
         """Wait for the end of the main process and return its exit code (negative: the signal).
 
         Raises:

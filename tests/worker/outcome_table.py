@@ -31,6 +31,7 @@ NO_SOFT_SHUTDOWN = (
     NO_CANCEL + "; in gevent and eventlet its soft shutdown fails where the signal "
     "interrupts the event loop, in which it may not sleep"
 )
+NO_CANCEL_TWICE = NO_CANCEL + "; in threads that may be after its event was released, and it runs again"
 QUEUED = "The threads pool works off what it was given while a soft shutdown waits"
 ONE_PROCESS = "The task runs in the worker's own process, and takes the whole worker with it"
 
@@ -254,14 +255,21 @@ SHUTDOWNS = (
         uncancelled={**but(AT_END, *THREADED), **but(f"{RELEASED} or {AT_END}", *GREEN)},
         why=NO_SOFT_SHUTDOWN,
     ),
-    shutdown("cold shutdown", ("SIGQUIT",), RELEASED, seconds=3, uncancelled=but(AT_END, *THREADED), why=NO_CANCEL),
+    shutdown(
+        "cold shutdown",
+        ("SIGQUIT",),
+        RELEASED,
+        seconds=3,
+        uncancelled={"threads": f"{RELEASED} or {AT_END}", "solo": AT_END},
+        why=NO_CANCEL_TWICE,
+    ),
     shutdown(
         "warm shutdown, then a cold one",
         ("SIGINT", "SIGINT"),
         RELEASED,
         seconds=3,
-        uncancelled=but(AT_END, *THREADED),
-        why=NO_CANCEL,
+        uncancelled={"threads": f"{RELEASED} or {AT_END}", "solo": AT_END},
+        why=NO_CANCEL_TWICE,
     ),
 )
 

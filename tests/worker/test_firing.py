@@ -1,7 +1,6 @@
 """Deliveries that meet the step while it stops or starts."""
 
 from collections import deque
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,15 +15,21 @@ class StandIn:
     """A listener, and all that is asked of a consumer."""
 
     hub = controller = None
+    prefetch_multiplier = 4
+    num_processes = limit = 1
+    is_green = False
     hostname = "worker@here"
 
     def __init__(self, *_arguments, **_options):
         self.told = []
-        self.pool = SimpleNamespace(num_processes=1)
-        self.prefetch_multiplier = self.max_events = 4
+        self.pool = self
+        self.max_events = 4
 
     def create_task_handler(self):
         return self.told.append
+
+    def on_apply(self, *_arguments, **_options):
+        raise AssertionError("nothing is run here")
 
     def start(self):
         self.told.append("start")
@@ -43,9 +48,7 @@ class StandIn:
 def firing(make_app, redis_url, monkeypatch):
     """A Firing whose listener only writes down what it is told."""
     monkeypatch.setattr(firing_module, "Listener", StandIn)
-    for name in ("one_at_a_time", "watch"):
-        monkeypatch.setattr(firing_module.pools, name, lambda *_arguments, **_options: None)
-    app = install(make_app(dtimer_url=redis_url, dtimer_max_events=4))
+    app = install(make_app(dtimer_url=redis_url))
     made = Firing(extension_of(app), StandIn())
     made._thread = None
     made.start()
@@ -54,7 +57,7 @@ def firing(make_app, redis_url, monkeypatch):
 
 def delivery(name):
     return Delivery(
-        id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, key="key", token="1", max_redeliveries=20
+        id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1"
     )
 
 

@@ -31,6 +31,12 @@ def broker_transport():
     return "redis node"
 
 
+@pytest.fixture(autouse=True)
+def no_garbage_collection(monkeypatch):
+    """A request that vanishes is not part of a cycle: its event does not wait for the garbage collector."""
+    monkeypatch.setenv("COLLECT_GARBAGE", "0")
+
+
 @pytest.fixture
 def run(worker_app, start_worker, pool):
     return Run(worker_app, start_worker, pool)

@@ -93,11 +93,11 @@ def shared(self, value):
     return value
 
 
-@app.task(bind=True)
+@app.task(bind=True, acks_late=True, reject_on_worker_lost=True)
 def chained(self, seconds, value):
     """Posts another task from within a worker's process."""
     record(self, "start")
-    return note.post_in(seconds, value).id
+    return shared.post_in(seconds, value).id
 
 
 if os.environ.get("KNOWS_NEWCOMER") == "1":
