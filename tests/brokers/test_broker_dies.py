@@ -198,7 +198,7 @@ def test_a_worker_whose_broker_is_away_ends_when_it_is_told_to_and_gives_back_wh
     broker.kill()
     worker.wait_for_log("Connection to broker lost", timeout=20)
     worker.term()
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
     started = [row["id"] for row in proj.records() if row["event"] == "start"]
     ended = [row["id"] for row in proj.records() if row["event"] == "end"]
     assert started == ended

@@ -112,7 +112,7 @@ class CoreSuite(MainPath):
         wait_for_records(1)
         wait_until(lambda: timer.count().leased > 2, "more to be claimed than runs")
         first.term()
-        assert first.wait(20) == 0
+        assert first.wait() == 0
         ended = [row["id"] for row in proj.records() if row["event"] == "end"]
         started = [row["id"] for row in proj.records() if row["event"] == "start"]
         assert sorted(ended) == sorted(started)

@@ -73,8 +73,10 @@ class WorkerNode(CeleryTestWorker):
         """Any signal, to the main process alone."""
         self._process.signal_main(number)
 
-    def wait(self, timeout: float = 40.0) -> int:
+    def wait(self, timeout: float = 70.0) -> int:
         """Wait for the end of the main process and return its exit code (negative: the signal).
+
+        Plain Celery's prefork pool takes more than half a minute for a warm shutdown now and then.
 
         Raises:
             subprocess.TimeoutExpired: It still ran after ``timeout`` seconds.

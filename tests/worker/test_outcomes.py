@@ -90,7 +90,7 @@ def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way, pool
             # The first signal has been dealt with: what waits is given back.
             wait_until(lambda: run.peek(waiting.name).state is State.PENDING, "the warm shutdown", 20)
         worker.signal(getattr(signal, name))
-    worker.wait(30)
+    worker.wait()
     held = [name for name in run.ids if (info := run.peek(name)) is not None and info.state is State.LEASED]
     run.worker(CONFIRM_TIMEOUT="60")
     run.settle()
