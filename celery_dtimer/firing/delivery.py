@@ -143,7 +143,7 @@ class Firing:
         self._calls.put(False)
         if self._thread is not None and not state.should_terminate:
             # A solo pool runs its tasks in there, and a warm shutdown lets what runs come to its end.
-            self._thread.join()
+            self._thread.join(None if pools.runs_inline(self._consumer.pool) else FAREWELL)
         if not self._listener.stop(FAREWELL, release=True):
             logger.warning("dtimer: the timer's Redis does not answer; what it was not told is redelivered")
         if self._wakeup is not None:

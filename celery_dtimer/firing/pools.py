@@ -25,9 +25,14 @@ def has_room(pool: Any) -> bool:
     return free() > 0
 
 
+def runs_inline(pool: Any) -> bool:
+    """Whether a task runs right where it is given to the pool: in a solo pool."""
+    return type(pool).__module__.endswith("solo") and bool(pool.limit == 1)
+
+
 def one_at_a_time(pool: Any) -> None:
     """Keep a solo pool's promise: without a hub, its tasks come from the main thread and from ours."""
-    if not type(pool).__module__.endswith("solo") or pool.limit != 1:
+    if not runs_inline(pool):
         return
     lock, apply = threading.RLock(), pool.on_apply
 
