@@ -12,6 +12,9 @@ from rig.waiting import wait_until
 from celery_dtimer import State
 
 CONFIRM_TIMEOUT = 3.0
+
+#: Seconds that Celery may take to notice that its broker is gone, and to connect again, on a busy machine.
+RECONNECT = 5.0
 LATE, LIMITED = BY_NAME["returns, acks_late"], BY_NAME["waits longer than that for its rate limit, acks_late"]
 
 
@@ -72,7 +75,8 @@ def test_what_is_cancelled_because_the_broker_was_lost_runs_again(run, pool, bre
         assert len(run.rows("cancelled", "start")) == 1
         return
     second = again(run, "cancelled")
-    assert second["at"] - lost_at < CONFIRM_TIMEOUT + 1
+    # There is no other worker: this one has to notice the loss, and to connect again, before it claims.
+    assert second["at"] - lost_at < CONFIRM_TIMEOUT + 1 + RECONNECT
     assert second["redelivered"] is True
     assert second["redeliveries"] == 1
     wait_until_empty()
@@ -94,7 +98,7 @@ def test_what_waits_for_the_pool_when_the_broker_is_lost_runs_once(run, pool, br
         [start] = run.rows(name, "start")
         assert not start["redelivered"]
         # Solo notices the loss when its task has ended; and four tasks look at their events for 0.2 s each.
-        assert start["at"] - lost_at < 3 + CONFIRM_TIMEOUT + 1
+        assert start["at"] - lost_at < 3 + CONFIRM_TIMEOUT + 1 + RECONNECT
 
 
 def test_what_waits_for_its_rate_limit_when_the_broker_is_lost_runs_once(run, break_connection, wait_until_empty):
@@ -107,7 +111,7 @@ def test_what_waits_for_its_rate_limit_when_the_broker_is_lost_runs_once(run, br
     wait_until_empty(20)
     for name in ("the first", "in the bucket"):
         [start] = run.rows(name, "start")
-        assert start["at"] - lost_at < CONFIRM_TIMEOUT + 1 + 2  # a token comes every two seconds
+        assert start["at"] - lost_at < CONFIRM_TIMEOUT + 1 + RECONNECT + 2  # a token comes every two seconds
 
 
 def test_what_is_revoked_and_terminated_is_confirmed(run, wait_until_empty):
