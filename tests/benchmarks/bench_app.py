@@ -29,3 +29,10 @@ def note(due: float, padding: str = "") -> None:
     if _file is None:
         _file = os.open(os.environ["BENCH_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(_file, f"{now} {now - due}\n".encode())
+
+
+@app.task(acks_late=True)
+def nap(seconds: float) -> None:
+    """Keep a slot of the pool for so long, and write a line when that begins."""
+    note(time.time())
+    time.sleep(seconds)

@@ -36,8 +36,8 @@ class Bench:
             "BENCH_NOTES": str(self.notes),
         }
         os.environ.update({k: v for k, v in self.environment.items() if k.startswith("BENCH_")})
-        self.app: Any = importlib.import_module("bench_app").app
-        self.note: Any = importlib.import_module("bench_app").note
+        module: Any = importlib.import_module("bench_app")
+        self.app, self.note, self.nap = module.app, module.note, module.nap
 
     def clear(self) -> None:
         """Forget all tasks and notes."""
