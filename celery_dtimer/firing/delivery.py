@@ -8,8 +8,6 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -19,19 +17,19 @@ from celery.worker import state
 from kombu.message import Message
 
 from celery_dtimer import message
+from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.extension import DeliveryInfo, Extension
 from celery_dtimer.firing import pools
+from celery_dtimer.firing.capacity import UNLIMITED, Capacity
+from celery_dtimer.firing.inbox import Entry, Inbox
 from celery_dtimer.firing.wakeup import Wakeup
-from celery_dtimer.timer.events import Delivery
-from celery_dtimer.timer.listener import Listener
+from celery_dtimer.timer.events import Delivery, NewEvent
+from celery_dtimer.timer.listener import PATIENCE_MS, Listener, Room
 
 logger = logging.getLogger(__name__)
 
 #: Where a request sees its delivery: ``request.dtimer``.
 DELIVERY_HEADER = "dtimer"
-
-#: Deliveries at a time for a worker without a prefetch limit (worker_prefetch_multiplier = 0).
-UNLIMITED = 1000
 
 #: A requeued event waits so many milliseconds before it is claimed again: doubled each time, up to the last.
 BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
@@ -41,6 +39,12 @@ UNKNOWN_TASK_PATIENCE = 3600.0
 
 #: Seconds of firing after which the hub gets its turn.
 SLICE = 0.005
+
+#: Seconds after which what waits for a slot is given back to those who have one: as long as no task ends.
+GIVE_BACK = 0.05
+
+#: The same where there are slots, but the worker's main thread does not come round to use them.
+STUCK = 1.0
 
 #: Seconds that a worker's end may wait for the timer's Redis to take the last confirms.
 FAREWELL = 5.0
@@ -69,18 +73,24 @@ class Firing:
         self._handler: Any = None
         self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
         self._running: set[Delivery] = set()  # their tasks have started
-        self._inbox: deque[Delivery] = deque()
+        self._inbox = Inbox()
         self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
         self._open = False
+        self._blocked = False  # the pool can't start what is next
+        self._full = False  # the listener was told that there is no room, and waits to hear that there is
+        self._stuck = False  # who hands over did not come round for too long: nothing is claimed until it does
         settings = extension.settings
-        self._given_max_events = settings.max_events
+        self._store = extension.store
+        self._capacity = Capacity(consumer, settings.max_events, self._is_ours)
         self._listener = Listener(
-            extension.store,
+            self._store,
             queues=self._queues,
             deliver=self._receive,
-            max_events=self._capacity(),
+            max_events=self._capacity.max_events,
             confirm_timeout=settings.confirm_timeout,
             alive=self._is_alive,
+            room=self._room,
+            look_after=self._look_after_inbox,
             on_error=self._on_error,
             name=consumer.hostname,
         )
@@ -91,7 +101,14 @@ class Firing:
         if self._wakeup is None:
             self._thread = threading.Thread(target=self._fire_in_thread, name="dtimer-firing", daemon=True)
             pools.one_at_a_time(consumer.pool)
-        pools.watch(consumer.pool, ours=self._is_ours, on_accepted=self._on_accepted, on_killed=self._on_killed)
+        pools.watch(
+            consumer.pool,
+            ours=self._is_ours,
+            on_accepted=self._on_accepted,
+            on_killed=self._on_killed,
+            on_ran=self._capacity.ran,
+            on_free=self._on_free,
+        )
         self._watch_for_shutdown()
 
     # --- called by the step, in the worker's main thread
@@ -146,8 +163,19 @@ class Firing:
             self._thread.join(None if pools.runs_inline(self._consumer.pool) else FAREWELL)
         if not self._listener.stop(FAREWELL, release=True):
             logger.warning("dtimer: the timer's Redis does not answer; what it was not told is redelivered")
+        self._post_again()
         if self._wakeup is not None:
             self._wakeup.close()
+
+    def _post_again(self) -> None:
+        """Store what is delivered once, and was not started: its claim has taken it out of Redis."""
+        while (entry := self._inbox.first()) is not None and self._inbox.take(entry):
+            it = entry.delivery
+            event = NewEvent(it.id, it.payload, "at", it.due_ms, it.max_redeliveries, it.queue)
+            try:
+                self._store.post([event], conflict="keep")
+            except (TimerUnavailableError, TimerFullError):
+                logger.exception("dtimer: event %s, which is delivered once, was not started and is lost", it.id)
 
     def info(self) -> dict[str, Any]:
         """Return the listener's numbers."""
@@ -159,32 +187,49 @@ class Firing:
 
     # --- called by the listener, in its thread
 
-    def _capacity(self) -> int:
-        """So many events at a time: as many as the worker would prefetch from the broker, also when its pool grows.
-
-        Not the consumer's own count: that is smaller after a reconnect, and restored by broker messages only.
-        """
-        consumer = self._consumer
-        autoscaler = getattr(consumer.controller, "autoscaler", None)
-        processes = autoscaler.max_concurrency if autoscaler is not None else consumer.pool.num_processes
-        return self._given_max_events or max(1, processes) * consumer.prefetch_multiplier or UNLIMITED
-
     def _queues(self) -> tuple[str, ...]:
         if self._open:
-            self._listener.max_events = self._capacity()  # asked before each claim, as the queues are
+            self._listener.max_events = self._capacity.max_events  # asked before each claim, as the queues are
         consumer = self._consumer.task_consumer
         return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
 
+    def _room(self) -> Room:
+        # Said before it is looked at: a slot that is freed in between is told of.
+        self._full = True
+        if not self._stuck and self._capacity.can_claim(self._inbox.expected()):
+            self._full = False
+            return Room(UNLIMITED)
+        return Room(0 if self._stuck else max(0, self._capacity.share() - len(self._inbox)), patient=True)
+
     def _receive(self, deliveries: list[Delivery]) -> None:
-        self._inbox.extend(deliveries)
+        for delivery in deliveries:
+            try:
+                stored = message.decode(delivery.payload, delivery.id, delivery.queue)
+            except message.UnknownFormatError as exc:
+                self._park(delivery, exc)
+            else:
+                self._inbox.put(delivery, stored, self._capacity.expected(stored.headers.get("task")))
         if not self._open:
             # Claimed while the step was stopping: pause() may have emptied the inbox already. Not for us to call,
             # in this thread: the step may be started again at this very moment, and would stay paused.
             self._empty_inbox()
-        elif self._wakeup is not None:
-            self._wakeup.wake()
         else:
-            self._calls.put(True)
+            self._wake()
+
+    def _look_after_inbox(self) -> float | None:
+        """Give back what can't be started here while others may have a slot; returns seconds until the next look."""
+        waited = self._inbox.stuck_for()
+        if not waited:
+            return None
+        first = self._inbox.first()
+        stuck = self._capacity.can_start()
+        patience = STUCK if stuck or (first is not None and self._may_queue(first)) else GIVE_BACK
+        if waited < patience:
+            return min(patience - waited, GIVE_BACK)  # the pool may fill up meanwhile
+        self._stuck = stuck
+        self._empty_inbox()
+        self._wake()
+        return None
 
     def _is_alive(self, delivery: Delivery) -> bool:
         reference = self._messages.get(delivery)
@@ -196,50 +241,76 @@ class Firing:
 
     # --- firing: in the hub's thread, or in one of our own where there is no hub
 
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.wake()
+        else:
+            self._calls.put(True)
+
     def _on_wakeup(self) -> None:
         assert self._wakeup is not None  # noqa: S101 - registered only then
         self._wakeup.drain()
+        self._come_round()
         # Not until it is empty: the hub has others to serve, a shutdown to notice, and a solo pool runs each task
         # right here.
         end = time.monotonic() + SLICE
-        while self._inbox and time.monotonic() < end:
-            self._fire_next()
-        if self._inbox:
-            self._wakeup.wake()
+        while self._fire_next():
+            if time.monotonic() >= end:
+                self._wakeup.wake()
+                return
+
+    def _come_round(self) -> None:
+        if self._stuck:
+            self._stuck = False
+            self._on_free()
 
     def _fire_in_thread(self) -> None:
         # A worker without a hub runs its own countdowns in a thread of its timer: so do we.
         while self._calls.get():
-            while self._inbox:
-                if pools.has_room(self._consumer.pool):
-                    self._fire_next()
-                else:
-                    time.sleep(SLICE)
+            self._come_round()
+            while self._fire_next():
+                pass
+            if self._consumer.pool.is_green and self._inbox.first() is not None:
+                # Whoever told us that its task has ended leaves the pool a little later.
+                pools.wait_for_room(self._consumer.pool, STUCK / 2)
+                self._calls.put(True)
 
-    def _fire_next(self) -> None:
+    def _fire_next(self) -> bool:
+        """Fire what is next, if the pool can start it soon; false if there is nothing to do now."""
+        entry = self._inbox.first()
+        if entry is None:
+            return False
+        delivery = entry.delivery
+        # Said before it is looked at: a slot that is freed in between is told of.
+        self._blocked = True
+        if not self._capacity.can_start() and not (self._may_queue(entry) and pools.has_room(self._consumer.pool)):
+            return False
+        self._blocked = False
+        if not self._inbox.take(entry):
+            return True  # pause() was faster, or something shorter came
         try:
-            delivery = self._inbox.popleft()
-        except IndexError:
-            return  # pause() was faster
-        try:
-            self._fire(delivery)
+            self._fire(entry)
         except Exception as exc:
             logger.exception("dtimer: task %s could not be fired", delivery.id)
             self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+        return True
 
-    def _fire(self, delivery: Delivery) -> None:
+    def _may_queue(self, entry: Entry) -> bool:
+        """Whether it may wait in a full pool: nobody else has taken it for long enough."""
+        delivery = entry.delivery
+        return delivery.claimed_ms - delivery.due_ms >= PATIENCE_MS and self._capacity.share() > 0
+
+    def _fire(self, entry: Entry) -> None:
+        delivery, stored = entry.delivery, entry.message
         try:
-            stored = message.decode(delivery.payload, delivery.id, delivery.queue)
             event = self._message(delivery, stored)
             body = event.decode()  # type: ignore[no-untyped-call] # kombu has types for a part only
             if "task" in stored.headers:
                 # Celery fails on anything else, with an error that ends a worker if the broker sent it.
                 args, kwargs, _ = body
                 _, _ = [*args], {**kwargs}
-        except Exception as exc:
-            # Left to itself, the consumer would ack what it can't decode: gone.
-            logger.exception("dtimer: task %s can't be decoded, and is parked", delivery.id)
-            self._listener.park(delivery, f"can't be decoded: {exc!r}")
+        except Exception as exc:  # noqa: BLE001 - whatever a serializer raises
+            self._park(delivery, exc)
             return
         name = stored.headers.get("task")
         if name is not None and name not in self._consumer.strategies:
@@ -248,6 +319,11 @@ class Firing:
         self._refused.pop(delivery.id, None)
         self._messages[delivery] = weakref.ref(event, lambda _: self._vanished(delivery))
         self._handler(event)
+
+    def _park(self, delivery: Delivery, exc: Exception) -> None:
+        # Left to itself, the consumer would ack what it can't decode: gone.
+        logger.error("dtimer: task %s can't be decoded, and is parked", delivery.id, exc_info=exc)
+        self._listener.park(delivery, f"can't be decoded: {exc!r}")
 
     def _refuse(self, delivery: Delivery, name: str) -> None:
         """Leave an unknown task to workers that know it: during a deploy some are older than others.
@@ -310,6 +386,15 @@ class Firing:
         self._forget(request.message.delivery_tag)
         return True
 
+    def _on_free(self) -> None:
+        """A task has ended: fire what waits for that, or claim."""
+        if self._blocked:
+            self._blocked = False
+            self._wake()
+        if self._full:
+            self._full = False
+            self._listener.look()
+
     # --- the message's channel, in any thread
 
     def basic_ack(self, delivery_tag: Delivery, multiple: bool = False) -> None:
@@ -346,12 +431,11 @@ class Firing:
         self._running.discard(delivery)
 
     def _empty_inbox(self) -> None:
-        with suppress(IndexError):  # it is emptied by two threads at times
-            while True:
-                self._give_back(self._inbox.popleft())
+        for delivery in self._inbox.empty():
+            self._give_back(delivery)
 
     def _give_back(self, delivery: Delivery) -> None:
-        self._listener.release(delivery, counted=False, reason="its worker stopped")
+        self._listener.release(delivery, counted=False, reason="its worker could not start it")
 
 
 def _backoff_ms(delivery: Delivery) -> int:

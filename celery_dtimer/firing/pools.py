@@ -1,8 +1,9 @@
 """What firing has to know about Celery's pools, and what it has to be told by them."""
 
 import threading
+import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -10,6 +11,9 @@ from billiard.einfo import ExceptionInfo
 #: What a gevent or eventlet pool reports of a task whose greenlet was killed: Celery takes it for a success
 #: (celery/concurrency/gevent.py, killable_target). A real success has a result's text and a runtime.
 KILLED = (False, None, None)
+
+#: Seconds between two looks at a pool that nobody can wait for.
+MOMENT = 0.005
 
 
 def has_room(pool: Any) -> bool:
@@ -23,6 +27,15 @@ def has_room(pool: Any) -> bool:
         return True
     free: Callable[[], int] = getattr(greenlets, "free_count", None) or greenlets.free
     return free() > 0
+
+
+def wait_for_room(pool: Any, seconds: float) -> None:
+    """Wait a moment, or, in a full gevent pool, so long at most: in line with the others who wait for room."""
+    wait = getattr(pool._pool, "wait_available", None)  # noqa: SLF001 - the same
+    if wait is None or has_room(pool):
+        time.sleep(MOMENT)
+    else:
+        wait(timeout=seconds)
 
 
 def runs_inline(pool: Any) -> bool:
@@ -49,14 +62,18 @@ def watch(
     ours: Callable[[Any], bool],
     on_accepted: Callable[[Any], None],
     on_killed: Callable[[Any], bool],
+    on_ran: Callable[[str, float], None],
+    on_free: Callable[[], None],
 ) -> None:
     """Be told by the pool what Celery's requests do not keep, or get wrong.
 
     Args:
         pool: The worker's pool; it has been started.
-        ours: Whether a request is one of the timer's: others are left alone.
+        ours: Whether a request is one of the timer's: of others, only that they have run is told.
         on_accepted: Called with a request whose task starts.
         on_killed: Called with a request whose greenlet was killed; answers whether it took care of it.
+        on_ran: Called with the name of a task that has run, and the seconds that it took.
+        on_free: Called when any task has ended.
     """
     apply = pool.on_apply
 
@@ -65,9 +82,31 @@ def watch(
         request = getattr(options.get("callback"), "__self__", None)
         if request is not None and ours(request):
             _watch_one(request, options, on_accepted, on_killed)
+        if request is not None:
+            callback, error_callback = options["callback"], options["error_callback"]
+            options["callback"] = partial(_ended, callback, request.name, on_ran, on_free)
+            options["error_callback"] = partial(_ended, error_callback, None, on_ran, on_free)
         return apply(*args, **options)
 
     pool.on_apply = on_apply
+
+
+def _ended(
+    callback: Callable[..., None],
+    name: str | None,
+    on_ran: Callable[[str, float], None],
+    on_free: Callable[[], None],
+    result: Any,
+    *args: Any,
+    **options: Any,
+) -> None:
+    try:
+        callback(result, *args, **options)
+    finally:
+        # Whether it failed, what it returned, and how long it took.
+        if name is not None and isinstance(result, tuple) and len(result) == len(KILLED) and result[2] is not None:
+            on_ran(name, result[2])
+        on_free()
 
 
 def _watch_one(

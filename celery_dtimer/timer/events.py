@@ -127,6 +127,7 @@ class Delivery:
         redeliveries: How often it was delivered before and not confirmed.
         max_redeliveries: How often it may be.
         key: Name of the lease, the same for all deliveries of one posted event.
+        claimed_ms: When it was claimed, by the same clock; up to 10 ms before it was due.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
 
     Two deliveries are never equal: each is one claim.
@@ -140,6 +141,7 @@ class Delivery:
     max_redeliveries: int
     key: str
     token: str
+    claimed_ms: int = 0
 
     @property
     def due_at(self) -> datetime:

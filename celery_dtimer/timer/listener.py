@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -35,6 +36,9 @@ PATROL = 1.0
 #: Milliseconds that events are claimed before they are due. They are held here until then: a round trip to Redis
 #: takes about a millisecond when nothing is warm, and would be the larger part of an event's lateness.
 AHEAD_MS = 10
+
+#: A full worker takes what nobody else took for so many milliseconds, and only that.
+PATIENCE_MS = 200
 
 #: A lease is renewed so often before it would lapse: all but one of the attempts may fail.
 RENEWALS = 3
@@ -59,6 +63,18 @@ class _Verdict:
         return self.delivery.queue, self.action, self.backoff_ms, self.counted, self.reason
 
 
+class Room(NamedTuple):
+    """What can be started soon.
+
+    Attributes:
+        events: At most so many more.
+        patient: Only what has been due for PATIENCE_MS: there is no room, but nobody else has any either.
+    """
+
+    events: int
+    patient: bool = False
+
+
 class Listener:
     """Claims events of some queues and hands them to ``deliver``.
 
@@ -70,6 +86,10 @@ class Listener:
         confirm_timeout: Seconds after which a lease lapses.
         alive: Whether a delivery is still being worked on. Leases of those that are get renewed, others are
             released. None: nothing is renewed, and a lease that lapsed counts as ended.
+        room: How much can be started soon, asked before every claim; when that grows, call ``look``. None: as much as
+            ``max_events`` allows.
+        look_after: Called now and then while deliveries are held; returns in how many seconds it wants to be called
+            again, or None if not before the next delivery.
         on_error: Called with what ``deliver`` raised, and once with the first error of a row from Redis.
         name: What people see as the holder; by default pid@host.
     """
@@ -83,6 +103,8 @@ class Listener:
         max_events: int,
         confirm_timeout: float,
         alive: Callable[[Delivery], bool] | None = None,
+        room: Callable[[], Room] | None = None,
+        look_after: Callable[[], float | None] | None = None,
         on_error: Callable[[Exception], None],
         name: str | None = None,
     ) -> None:
@@ -94,6 +116,8 @@ class Listener:
         self._queues = queues
         self._deliver = deliver
         self._alive = alive
+        self._startable = room
+        self._look_after = look_after
         self._on_error = on_error
 
         self._mailbox: SimpleQueue[_Verdict | str] = SimpleQueue()
@@ -110,9 +134,11 @@ class Listener:
         self._loaded = False
         self._hungry = True  # the last claim left something, or there was none yet
         self._woken = False  # a wake token was taken that is to be answered by a claim, if only to pass it on
+        self._patience_paid = False  # a claim for what nobody else takes brought all that there was room for
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._renew_at = 0.0
+        self._look_at: float | None = None
         self._failures = 0
         self._quiet_until = 0.0
 
@@ -153,6 +179,10 @@ class Listener:
         """Look for events now."""
         self._mailbox.put("wake")
 
+    def look(self) -> None:
+        """There is more room than before: go on with what was left, or be woken again."""
+        self._mailbox.put("look")
+
     def confirm(self, delivery: Delivery) -> None:
         """End the event. Sent with the next round trip, again and again until Redis has answered."""
         self._mailbox.put(_Verdict(delivery, "confirm"))
@@ -187,6 +217,7 @@ class Listener:
             try:
                 self._collect()
                 self._deliver_due()
+                self._look_after_deliveries()
                 if time.monotonic() < self._quiet_until and not self._stopping:
                     continue
                 self._round()
@@ -219,6 +250,8 @@ class Listener:
         instants = [self._quiet_until or self._claim_at]
         if self._soon:
             instants.append(self._soon[0][0])
+        if self._look_at is not None:
+            instants.append(self._look_at)
         if self._quiet_until:
             return min(instants)
         if self._promised_at is not None:
@@ -241,9 +274,11 @@ class Listener:
                 self._note(_Verdict(delivery, "release", reason="its worker shut down"))
         elif note == "resume":
             self._claiming = self._hungry = True
+        elif note == "look":
+            pass  # the round that comes now looks
         else:
             for _, _, delivery in self._soon:
-                self._note(_Verdict(delivery, "release", AHEAD_MS, counted=False, reason="its listener stopped"))
+                self._note(_Verdict(delivery, "release", counted=False, reason="its listener stopped"))
             # What is delivered once is not in Redis any more: it is still handed over when it is due.
             self._soon = [entry for entry in self._soon if not entry[2].token]
             heapq.heapify(self._soon)
@@ -257,11 +292,13 @@ class Listener:
         now = time.monotonic()
         renewals = self._due_renewals(now)
         owed, verdict_calls = self._owed, self._verdict_calls()
-        room = max(0, self.max_events - len(self._held)) if self._claiming else 0
+        look = self._room()
+        room, patient = look
         overdue = now >= self._claim_at or (self._promised_at is not None and now >= self._promised_at)
         # A listener that has just filled up may be woken once more, by the token that it pushed itself: its second
         # thread still blocks. It claims for nothing then, which wakes the next one; kept, the token would be lost.
-        claims = overdue or self._woken or (self._hungry and (room > 0 or not self._claiming))
+        hungry = self._hungry and (room > 0 or not self._claiming) and (not patient or self._patience_paid)
+        claims = overdue or self._woken or hungry
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
         if claims and queues:
@@ -274,7 +311,7 @@ class Listener:
                     nonce=f"{self.id}{self._claims:x}",
                     room=room,
                     lease_ms=round(self.confirm_timeout * 1000),
-                    ahead_ms=AHEAD_MS,
+                    ahead_ms=-PATIENCE_MS if patient else AHEAD_MS,
                 )
             )
         if not self._loaded:
@@ -288,13 +325,16 @@ class Listener:
             if not isinstance(reply, Exception):
                 self._renewed(deliveries, reply, now)
         if claims:
-            self._claim_at = time.monotonic() + PATROL
+            self._claim_at = time.monotonic() + (PATIENCE_MS / 1000 if patient and room else PATROL)
             self._promised_at = None
             self._woken = False
-            self._hungry = self._hungry and self._claiming and room == 0
+            self._hungry = self._hungry and self._claiming and (room == 0 or patient)
+            self._patience_paid = False
             if queues and not isinstance(replies[-1], Exception):
-                self._claimed(replies[-1], queues, room, now)
-        self._listen_on(queues)
+                filled = self._claimed(replies[-1], queues, now) >= room > 0
+                self._patience_paid = patient and filled
+                self._hungry = self._hungry or filled
+        self._listen_on(queues, None if claims else look)
         if failures:
             raise failures[0]
 
@@ -314,7 +354,7 @@ class Listener:
                 )
         return calls
 
-    def _claimed(self, reply: object, queues: Sequence[str], room: int, now: float) -> None:
+    def _claimed(self, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
         claimed = self.store.read_claim(reply, queues)
         deliveries = claimed.deliveries
@@ -325,8 +365,7 @@ class Listener:
                 "event %s was redelivered too often and is parked", event_id, extra={"dtimer_event": event_id}
             )
         if not deliveries:
-            return
-        self._hungry = len(deliveries) >= room
+            return 0
         if not self._held:
             self._renew_at = now + self.confirm_timeout / RENEWALS
         lapse = now + self.confirm_timeout
@@ -337,6 +376,7 @@ class Listener:
             due = received + max(0.0, delivery.due_ms / 1000 - claimed.now)
             heapq.heappush(self._soon, (due, self._claims * 1000 + number, delivery))
         self._deliver_due()
+        return len(deliveries)
 
     def _deliver_due(self) -> None:
         """Hand over what was claimed and is due by now, all at once."""
@@ -381,10 +421,22 @@ class Listener:
                 )
                 self._held[delivery] = now
 
-    def _listen_on(self, queues: tuple[str, ...]) -> None:
+    def _listen_on(self, queues: tuple[str, ...], room: Room | None) -> None:
         """Be woken exactly while there is room, and for the queues of the last claim."""
-        room = self._claiming and len(self._held) < self.max_events
-        self._waker.listen([self.store.keys.wake(queue) for queue in queues] if room else ())
+        events, patient = room or self._room()
+        self._waker.listen([self.store.keys.wake(queue) for queue in queues] if events and not patient else ())
+
+    def _room(self) -> Room:
+        held = len(self._held)
+        if not self._claiming or held >= self.max_events:
+            return Room(0)
+        count, patient = self._startable() if self._startable is not None else Room(self.max_events)
+        return Room(min(self.max_events - held, count), patient)
+
+    def _look_after_deliveries(self) -> None:
+        if self._look_after is not None:
+            seconds = self._look_after()
+            self._look_at = None if seconds is None else time.monotonic() + seconds
 
     def _failed(self, exc: Exception) -> None:
         if not self._failures:

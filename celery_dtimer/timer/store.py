@@ -144,7 +144,8 @@ class Store:
     ) -> Call:
         """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim.
 
-        With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are.
+        With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are. If it is negative,
+        only events that have been due for so long; no promise is made then, as with no room.
         """
         keys = self.keys
         names = [keys.events, keys.leased, keys.parked, keys.promise]
@@ -167,6 +168,7 @@ class Store:
                 max_redeliveries=row[6],
                 key=row[1].decode(),
                 token=row[2].decode(),
+                claimed_ms=now_us // 1000,
             )
             for row in rows
         ]

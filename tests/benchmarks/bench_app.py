@@ -36,3 +36,9 @@ def nap(seconds: float) -> None:
     """Keep a slot of the pool for so long, and write a line when that begins."""
     note(time.time())
     time.sleep(seconds)
+
+
+@app.task
+def busy(seconds: float) -> None:
+    """Keep a slot of the pool for so long."""
+    time.sleep(seconds)

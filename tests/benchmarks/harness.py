@@ -37,7 +37,7 @@ class Bench:
         }
         os.environ.update({k: v for k, v in self.environment.items() if k.startswith("BENCH_")})
         module: Any = importlib.import_module("bench_app")
-        self.app, self.note, self.nap = module.app, module.note, module.nap
+        self.app, self.note, self.nap, self.busy = module.app, module.note, module.nap, module.busy
 
     def clear(self) -> None:
         """Forget all tasks and notes."""

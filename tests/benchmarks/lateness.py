@@ -1,11 +1,15 @@
 """Idle lateness of posted tasks beside Celery's own countdown: the same worker, the same spread, in turn.
 
-usage: lateness.py [--pools prefork] [--events 500] [--span 10] [--rounds 3]; --pools all: one after the other
+usage: lateness.py [--pools prefork] [--events 500] [--span 10] [--rounds 3] [--load 100]
+--pools all: one after the other. --load: so many plain tasks of 10 ms a second beside them, half of what two slots do.
 """
 
 import argparse
+import contextlib
 import random
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from harness import Bench, bench, percentiles
@@ -27,6 +31,26 @@ def measure(b: Bench, how: str, events: int, span: float) -> list[float]:
     return [lateness for _, lateness in b.wait_for_runs(events, span + 30)]
 
 
+@contextlib.contextmanager
+def plain_load(b: Bench, per_second: int) -> Iterator[None]:
+    """Send plain tasks to the worker, at an even pace, until the end of the block."""
+    ended = threading.Event()
+
+    def send() -> None:
+        start, sent = time.monotonic(), 0
+        while not ended.wait(max(0.0, start + sent / per_second - time.monotonic())):
+            b.busy.delay(0.01)
+            sent += 1
+
+    thread = threading.Thread(target=send) if per_second else None
+    if thread:
+        thread.start()
+    yield
+    ended.set()
+    if thread:
+        thread.join()
+
+
 def main() -> None:
     """Print a line a round, and one for all rounds of each pool."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,6 +58,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--span", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--load", type=int, default=0)
     arguments = parser.parse_args()
     pools = POOLS if arguments.pools == "all" else arguments.pools.split(",")
     ways = ("countdown", "post_at")
@@ -43,7 +68,8 @@ def main() -> None:
             with b.worker(pool):
                 for number in range(arguments.rounds):
                     for way in ways:
-                        latenesses = measure(b, way, arguments.events, arguments.span)
+                        with plain_load(b, arguments.load):
+                            latenesses = measure(b, way, arguments.events, arguments.span)
                         collected[pool, way] += latenesses
                         early = f"earliest {min(latenesses) * 1000:.2f} ms"
                         print(f"round {number + 1}  {pool:8} {way:10} {percentiles(latenesses)}  {early}", flush=True)

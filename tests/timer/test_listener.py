@@ -350,7 +350,7 @@ def test_a_listener_that_leaves_amid_a_batch_gives_the_rest_back_uncounted(join,
 
     timer.post_many([Post(b"p", eta=at(PAST_MS + i), id=str(i)) for i in range(5)])
     member = join(act=leave)
-    wait_until(lambda: timer.count().leased == 4 and threads() == [], "the rest to be given back")
+    wait_until(lambda: timer.count().pending == 4 and threads() == [], "the rest to be given back")
     assert member.ids == ["0"]
     assert [timer.peek(str(i)).state for i in range(1, 5)] == [State.PENDING] * 4
     assert [timer.peek(str(i)).redeliveries for i in range(1, 5)] == [0] * 4

@@ -1,6 +1,6 @@
 """Deliveries that meet the step while it stops or starts."""
 
-from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +8,8 @@ from celery_dtimer import install
 from celery_dtimer.extension import extension_of
 from celery_dtimer.firing import delivery as firing_module
 from celery_dtimer.firing.delivery import Firing
+from celery_dtimer.firing.inbox import Inbox
+from celery_dtimer.message import StoredMessage, encode
 from celery_dtimer.timer.events import Delivery
 
 
@@ -55,9 +57,12 @@ def firing(make_app, redis_url, monkeypatch):
     return made
 
 
+PAYLOAD = encode(StoredMessage(b"[[], {}, {}]", "application/json", "utf-8"), "id", "celery")
+
+
 def delivery(name):
     return Delivery(
-        id=name, payload=b"", queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1"
+        id=name, payload=PAYLOAD, queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1"
     )
 
 
@@ -70,14 +75,28 @@ def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_
     assert firing._open
 
 
-class NeverEmpty(deque):
-    """Looks full to a thread whose last look was before another thread took the rest."""
+def test_what_another_thread_has_just_taken_from_the_inbox_is_not_taken_twice():
+    inbox = Inbox()
+    inbox.put(delivery("one"), None, 0.0)
+    entry = inbox.first()
+    assert [taken.id for taken in inbox.empty()] == ["one"]
+    assert not inbox.take(entry)
+    assert inbox.empty() == []
 
-    def __bool__(self):
-        return True
+
+def test_what_would_end_first_is_first_and_what_has_not_run_here_counts_as_short():
+    inbox = Inbox()
+    for name, due_ms, seconds in [
+        ("long", 1000, 5.0),
+        ("short", 1001, 0.01),
+        ("new", 1002, float("inf")),
+        ("due when the long one could be over", 6001, 0.01),
+    ]:
+        inbox.put(replace(delivery(name), due_ms=due_ms), None, seconds)
+    assert [entry.id for entry in taken_from(inbox)] == ["new", "short", "long", "due when the long one could be over"]
 
 
-def test_an_inbox_that_another_thread_has_just_emptied_stops_nothing(firing):
-    firing._inbox = NeverEmpty([delivery("one")])
-    firing.pause()
-    assert firing._listener.told == ["start", "pause", "one"]
+def taken_from(inbox):
+    while (entry := inbox.first()) is not None:
+        assert inbox.take(entry)
+        yield entry.delivery

@@ -12,7 +12,8 @@
 -- ARGV[4] room            count   take at most so many; 0 = take nothing, pass the promises on
 -- ARGV[5] lease_ms        ms      the leases lapse after that
 -- ARGV[6] grace_ms        ms      a promise that is overdue by more has lapsed
--- ARGV[7] ahead_ms        ms      take also what is due so soon: the listener holds it until then
+-- ARGV[7] ahead_ms        ms      take also what is due so soon: the listener holds it until then; negative: take
+--                                 only what has been due for so long, and promise nothing
 -- ARGV[8..] queue
 --         string: one a queue, in the order of the keys
 -- reply: [now_us, wait_us, deliveries, parked]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
@@ -50,7 +51,8 @@ end
 
 -- Leases that lapsed, and events that were given back and may be claimed again.
 local function claim_again(number, lease)
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', now_ms, 'LIMIT', 0, room)) do
+  local until_ms = now_ms + math.min(ahead_ms, 0)
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', until_ms, 'LIMIT', 0, room)) do
     local held = read_lease(leased, key)
     local event = held and unpack_event(held.record)
     if held and held.token ~= '' then held.redeliveries = held.redeliveries + 1 end
@@ -113,7 +115,7 @@ local function claim_due(number, due, lease)
 end
 
 local function settle_promise(queue, due, lease, wake)
-  local at_ms = next_instant(due, lease, ahead_ms)
+  local at_ms = next_instant(due, lease, math.max(ahead_ms, 0))
   if not at_ms then
     redis.call('HDEL', promise, queue)
     redis.call('DEL', wake)
@@ -123,7 +125,7 @@ local function settle_promise(queue, due, lease, wake)
   local open = promised_ms == nil or by == '' or by == listener
     or promised_ms < now_ms - grace_ms or at_ms < promised_ms
   if not open then return end
-  if room > 0 then
+  if room > 0 and ahead_ms >= 0 then
     write_promise(promise, queue, at_ms, listener)
     redis.call('DEL', wake)
     if not wake_at_ms or at_ms < wake_at_ms then wake_at_ms = at_ms end

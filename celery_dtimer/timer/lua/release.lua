@@ -1,4 +1,5 @@
--- release: give leases back; the events may be claimed again at once or after a backoff.
+-- release: give leases back; the events may be claimed again at once or after a backoff. One that was never
+-- redelivered, and had not started, is as it was before it was claimed.
 --
 -- KEYS[1] events          hash    id -> event record, or a pointer to its lease
 -- KEYS[2] leased          hash    lease key -> lease record
@@ -43,6 +44,14 @@ for i = 5, #ARGV, 3 do
       end_lease(events, leased, lease, key, id, older_of(held.record))
       park(parked, now_ms, id, 'redelivered too often: ' .. reason, held)
       replies[#replies + 1] = 2
+    elseif counted == 0 and backoff_ms == 0 and held.redeliveries == 0
+        and redis.call('HGET', events, id) == lease_pointer(key) then
+      redis.call('ZREM', lease, key)
+      redis.call('HDEL', leased, key)
+      redis.call('HSET', events, id, held.record)
+      redis.call('ZADD', due, digits(held.due_ms), id)
+      announce(promise, wake, queue, held.due_ms)
+      replies[#replies + 1] = 1
     else
       redis.call('HSET', leased, key, pack_lease('', '', held.redeliveries, held.due_ms, id, held.record))
       redis.call('ZADD', lease, digits(now_ms + backoff_ms), key)
