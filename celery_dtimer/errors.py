@@ -68,8 +68,11 @@ class TimerUnavailableError(DTimerError, ConnectionError):
         self.event_ids = tuple(event_ids)
 
 
-class TimerFullError(DTimerError, MemoryError):
-    """The timer's Redis is at its ``maxmemory`` and refused a post, or a change. Nothing was stored or changed."""
+class TimerFullError(DTimerError):
+    """The timer's Redis is at its ``maxmemory`` and refused a post, or a change. Nothing was stored or changed.
+
+    Not a ``MemoryError``: a task that fails with one ends its whole worker (``Request.on_failure`` in Celery).
+    """
 
 
 class PostManyError(DTimerError):

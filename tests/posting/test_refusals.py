@@ -460,7 +460,7 @@ def test_a_redis_at_its_maxmemory_refuses_posts_and_lets_cancel(post_to, start_r
         before = client.dbsize()
         with pytest.raises(TimerFullError) as caught:
             remote.post((), delay=60, task_id="too much")
-        assert isinstance(caught.value, MemoryError)
+        assert not isinstance(caught.value, MemoryError)
         for words in ("maxmemory", "dtimer_url"):
             assert words in str(caught.value)
         assert client.dbsize() == before
