@@ -114,12 +114,12 @@ class Store:
         call = Call(load("post"), names, tuple(args))
         try:
             reply: list[int] = self.run(call)
-        except OutOfMemoryError as exc:
-            raise TimerFullError(
-                "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
-                "give the timer a Redis of its own with dtimer_url"
-            ) from exc
         except (RedisError, OSError) as exc:
+            if _is_full(exc):
+                raise TimerFullError(
+                    "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
+                    "give the timer a Redis of its own with dtimer_url"
+                ) from exc
             ids = [event.id for event in events]
             named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
             raise TimerUnavailableError(
@@ -286,13 +286,18 @@ def unavailable_named(operation: str, *event_ids: str) -> Iterator[None]:
     of = f" of {', '.join(event_ids)}" if event_ids else ""
     try:
         yield
-    except OutOfMemoryError as exc:
-        raise TimerFullError(f"the timer's Redis is at its maxmemory and refused the {operation}{of}") from exc
     except (RedisError, OSError) as exc:
+        if _is_full(exc):
+            raise TimerFullError(f"the timer's Redis is at its maxmemory and refused the {operation}{of}") from exc
         raise TimerUnavailableError(
             f"the timer's Redis {_failed(exc)}: the {operation}{of} may or may not have happened",
             event_ids=event_ids,
         ) from exc
+
+
+def _is_full(exc: Exception) -> bool:
+    """Whether Redis is at its maxmemory: 6.2 puts a script's error into another, in which redis-py does not look."""
+    return isinstance(exc, OutOfMemoryError) or "-OOM command not allowed" in str(exc)
 
 
 def _failed(exc: Exception) -> str:
