@@ -31,7 +31,8 @@ class Posting:
 
     Attributes:
         clock: ``"in"`` if ``when_ms`` counts from now, ``"at"`` if it is an instant in milliseconds.
-        on_conflict: What a pending event of the same id means, see ``DTimer.post``.
+        on_conflict: What a pending event of the same id means, see ``DTimer.post``; or ``"follow"``, for a retry: as
+            ``"replace"``, and stored in a Redis at its maxmemory too.
     """
 
     clock: Literal["in", "at"]

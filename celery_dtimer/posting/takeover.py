@@ -20,8 +20,9 @@ def posting_for(
     """
     fired = _fired_task(task_id)
     if fired is not None:
-        # A retry. Whatever the broker could do: its event is in the timer, and so is what comes after it.
-        return _posting(countdown, eta, fired.max_redeliveries)
+        # A retry. Whatever the broker could do: its event is in the timer, and so is what comes after it. Celery makes
+        # of a retry that was refused a Reject without requeue, which loses a task that was acknowledged early.
+        return _posting(countdown, eta, fired.max_redeliveries, on_conflict="follow")
     if not countdown and not eta:
         return None
     threshold = extension.settings.takeover if extension.takes_over else None
@@ -42,12 +43,12 @@ def _fired_task(task_id: str | None) -> DeliveryInfo | None:
     return info
 
 
-def _posting(countdown: Any, eta: Any, max_redeliveries: int | None) -> Posting:
+def _posting(countdown: Any, eta: Any, max_redeliveries: int | None, on_conflict: str = "replace") -> Posting:
     # Celery sends two messages for one id where its caller says so twice, as a retry does; the timer has one event.
     at = eta and not countdown
     return Posting(
         clock="at" if at else "in",
         when_ms=eta_of(eta) if at else delay_to_ms(countdown or 0),
         max_redeliveries=max_redeliveries,
-        on_conflict="replace",
+        on_conflict=on_conflict,
     )

@@ -7,7 +7,9 @@
 -- KEYS[5] wake            list    wake tokens
 -- ARGV[1] queue           string
 -- ARGV[2] conflict        string  what a pending event of the same id means: error, keep, replace,
---                                 postpone, or again (error, unless the payload is the same: a repeat)
+--                                 postpone, or again (error, unless the payload is the same: a repeat);
+--                                 follow: replace, for what follows a delivery of the same id, and is stored
+--                                 in a Redis at its maxmemory too: the delivery's end makes room for it
 -- ARGV[3] max_wait_ms     ms      postpone: no later than this after the first post; 0 = no bound
 -- ARGV[4] prefix          string  what the names of this shard's keys begin with: a pending event of the
 --                                 same id may stand in another queue, which only its record knows
@@ -27,6 +29,10 @@ local conflict = ARGV[2]
 local max_wait_ms = tonumber(ARGV[3])
 local prefix = ARGV[4]
 
+if conflict == 'follow' then
+  even_when_full(events)
+  conflict = 'replace'
+end
 local now_ms = ceil_ms(now_us())
 local replies = {}
 local earliest
