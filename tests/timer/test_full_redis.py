@@ -7,7 +7,7 @@ from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
 from celery_dtimer.errors import PostManyError, TimerFullError
 from celery_dtimer.timer.dtimer import DTimer, Post
-from celery_dtimer.timer.events import Cancellation, State
+from celery_dtimer.timer.events import Cancellation, Counts, State
 
 
 @pytest.fixture
@@ -51,6 +51,30 @@ def test_a_post_is_refused_with_what_to_do_and_stores_nothing(timer, redis_clien
     assert contents(redis_client) == {}
 
 
+@pytest.mark.parametrize("on_conflict", ["keep", "replace", "postpone"])
+def test_a_post_of_a_pending_id_is_refused_and_changes_nothing(timer, redis_client, fill, on_conflict):
+    timer.post(b"p", 60, id="x")
+    before = contents(redis_client)
+    fill()
+    with pytest.raises(TimerFullError, match="maxmemory"):
+        timer.post(b"q", 90, id="x", on_conflict=on_conflict)
+    assert contents(redis_client) == before
+    assert timer.cancel("x")
+
+
+def test_what_follows_a_delivery_under_its_id_is_stored_before_its_end_and_after_it(timer, store, claim, fill):
+    seed(store, event("x"), event("y"))
+    deliveries = {delivery.id: delivery for delivery in claim()}
+    assert timer.confirm(deliveries["y"])
+    fill()
+    for event_id in ("x", "y"):
+        assert store.post([event(event_id, FUTURE_MS)], conflict="follow") == [FUTURE_MS]
+    assert timer.confirm(deliveries["x"])
+    for event_id in ("x", "y"):
+        assert timer.peek(event_id).state is State.PENDING
+        assert timer.cancel(event_id) is Cancellation.CANCELLED
+
+
 def test_what_is_due_is_claimed_and_confirmed(timer, store, claim, redis_client, fill):
     seed(store, event("x"), event("y"))
     fill()
@@ -66,6 +90,39 @@ def test_a_lapsed_lease_is_claimed_again(timer, store, claim, redis_client, fill
     (delivery,) = claim()
     assert delivery.redeliveries == 1
     assert timer.confirm(delivery)
+
+
+def test_an_event_without_a_confirm_is_claimed(store, claim, redis_client, fill):
+    seed(store, event("x", max_redeliveries=0))
+    fill()
+    assert [delivery.id for delivery in claim()] == ["x"]
+    assert contents(redis_client) == {}
+
+
+def test_what_was_redelivered_too_often_is_parked_by_a_claim_and_by_a_release(timer, store, claim, fill):
+    seed(store, event("lapsed", max_redeliveries=1), event("released", max_redeliveries=1))
+    claim(lease_ms=-1000)
+    deliveries = {delivery.id: delivery for delivery in claim(lease_ms=-1000)}
+    fill()
+    assert timer.release(deliveries["released"])
+    parked = []
+    assert claim(parked=parked) == []
+    assert parked == ["lapsed"]
+    for event_id in ("lapsed", "released"):
+        info = timer.peek(event_id)
+        assert (info.state, info.redeliveries) == (State.PARKED, 2)
+        assert timer.cancel(event_id)
+
+
+def test_what_there_is_is_counted_and_listed(timer, store, claim, fill):
+    seed(store, event("leased"))
+    (delivery,) = claim()
+    seed(store, event("pending", FUTURE_MS))
+    fill()
+    assert timer.count() == Counts(pending=1, leased=1, parked=0)
+    assert [row.id for row in timer.upcoming(payloads=True)] == ["pending"]
+    assert timer.confirm(delivery)
+    assert timer.cancel("pending")
 
 
 def test_a_claim_that_finds_nothing_takes_the_promise(store, claim, redis_client, fill):
