@@ -21,7 +21,7 @@ class DeliveryInfo:
 
     Attributes:
         due_at: When it was due, in UTC.
-        lateness: Seconds from then until its worker received it, by the worker's clock.
+        lateness: Seconds from then until its worker received it, whatever the worker's clock says.
         redeliveries: How often it was delivered before and not confirmed.
         max_redeliveries: How often it may be; a retry keeps that.
     """

@@ -297,8 +297,8 @@ class Firing:
 
     def _may_queue(self, entry: Entry) -> bool:
         """Whether it may wait in a full pool: nobody else has taken it for long enough."""
-        delivery = entry.delivery
-        return delivery.claimed_ms - delivery.due_ms >= PATIENCE_MS and self._capacity.share() > 0
+        overdue = time.monotonic() - entry.delivery.due_monotonic
+        return overdue >= PATIENCE_MS / 1000 and self._capacity.share() > 0
 
     def _fire(self, entry: Entry) -> None:
         delivery, stored = entry.delivery, entry.message
@@ -348,7 +348,7 @@ class Firing:
     def _message(self, delivery: Delivery, stored: message.StoredMessage) -> EventMessage:
         info = DeliveryInfo(
             due_at=delivery.due_at,
-            lateness=max(0.0, time.time() - delivery.due_ms / 1000),
+            lateness=max(0.0, time.monotonic() - delivery.due_monotonic),
             redeliveries=delivery.redeliveries,
             max_redeliveries=delivery.max_redeliveries,
         )

@@ -127,8 +127,8 @@ class Delivery:
         redeliveries: How often it was delivered before and not confirmed.
         max_redeliveries: How often it may be.
         key: Name of the lease, the same for all deliveries of one posted event.
-        claimed_ms: When it was claimed, by the same clock; up to 10 ms before it was due.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
+        due_monotonic: When it was due on this process's monotonic clock, in seconds; up to a round trip too late.
 
     Two deliveries are never equal: each is one claim.
     """
@@ -141,7 +141,7 @@ class Delivery:
     max_redeliveries: int
     key: str
     token: str
-    claimed_ms: int = 0
+    due_monotonic: float = 0.0
 
     @property
     def due_at(self) -> datetime:

@@ -3,6 +3,7 @@
 Every operation raises ``TimerUnavailableError`` if Redis does not answer.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -158,6 +159,7 @@ class Store:
     def read_claim(reply: Any, queues: Sequence[str]) -> Claimed:
         """Read claim's reply."""
         now_us, wait_us, rows, parked = reply
+        zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
         deliveries = [
             Delivery(
                 id=row[0].decode(),
@@ -168,7 +170,7 @@ class Store:
                 max_redeliveries=row[6],
                 key=row[1].decode(),
                 token=row[2].decode(),
-                claimed_ms=now_us // 1000,
+                due_monotonic=zero + row[4] / 1000,
             )
             for row in rows
         ]
