@@ -372,8 +372,9 @@ class Listener:
         for number, delivery in enumerate(deliveries):
             if delivery.token or self._alive:
                 self._held[delivery] = lapse
-            # Redis was asked before it answered: by its clock, this is never early.
-            due = received + max(0.0, delivery.due_ms / 1000 - claimed.now)
+            # Redis was asked before it answered: by its clock, this is never early. What was due once, and is not by a
+            # clock that was set back since, is not held again.
+            due = received + min(AHEAD_MS / 1000, max(0.0, delivery.due_ms / 1000 - claimed.now))
             heapq.heappush(self._soon, (due, self._claims * 1000 + number, delivery))
         self._deliver_due()
         return len(deliveries)
