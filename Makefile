@@ -1,21 +1,24 @@
 # make demo: two workers, a hundred delayed tasks, and one of the workers is killed.
 # make test: all tests, against servers and workers that they start themselves.
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
+# make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-brokers lint bench clean
+.PHONY: help demo test test-brokers test-clocks lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
 BROKER_TESTS ?= tests/brokers
+CLOCK_TESTS ?= tests/clocks
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
 	@echo "make test   the same for all tests (some minutes); TESTS=tests/timer for a part of them"
 	@echo "make test-brokers  those over RabbitMQ and SQS, which need rabbitmq-server; BROKER_TESTS=... for a part of them"
+	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -39,6 +42,12 @@ test-brokers: .venv/installed-brokers
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
 	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 2
+
+# The same for libfaketime.
+test-clocks: .venv/installed-dev
+	@cd tests && ../.venv/bin/python -c 'import sys; from rig import faketime; \
+	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); faketime.faketime_library()'
+	@.venv/bin/python -m pytest $(CLOCK_TESTS) -n 2
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

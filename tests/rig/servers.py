@@ -55,10 +55,18 @@ class RedisServer:
         unix: Listen on a unix socket and on no port.
         options: Server options without their dashes, such as ``{"maxmemory": "4mb"}``; they win over the
             defaults, so ``{"appendonly": "yes"}`` lets the data survive a ``restart``.
+        environment: On top of this process's.
     """
 
-    def __init__(self, *, unix: bool = False, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        unix: bool = False,
+        options: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._unix = unix
+        self._environment = {**os.environ, **(environment or {})}
         self._options = dict(options or {})
         self._port: int | None = None
         self._folder: Path | None = None
@@ -189,7 +197,7 @@ class RedisServer:
         ]
 
     def _launch(self, binary: Path) -> bool:
-        process = self._process = NodeProcess(self._argv(binary), self._log, self._home)
+        process = self._process = NodeProcess(self._argv(binary), self._log, self._home, self._environment)
         with self.client(socket_timeout=1.0, socket_connect_timeout=1.0, retry=None) as client:
 
             def settled() -> bool:
