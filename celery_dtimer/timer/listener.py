@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.scripts import Call
+from celery_dtimer.timer.steady import SteadyClock
 from celery_dtimer.timer.store import Store
 from celery_dtimer.timer.waker import Waker
 
@@ -128,6 +129,7 @@ class Listener:
         self._claiming = True
         self._stopping = False
         self._owed: list[_Verdict] = []
+        self._clock = SteadyClock(confirm_timeout)
         self._held: dict[Delivery, float] = {}  # delivery -> monotonic instant of its lapse
         self._soon: list[tuple[float, int, Delivery]] = []  # heap of what was claimed ahead, by monotonic due
         self._claims = 0
@@ -312,6 +314,7 @@ class Listener:
                     room=room,
                     lease_ms=round(self.confirm_timeout * 1000),
                     ahead_ms=-PATIENCE_MS if patient else AHEAD_MS,
+                    lapsed_ms=self._clock.lapsed_ms(now),
                 )
             )
         if not self._loaded:
@@ -357,6 +360,7 @@ class Listener:
     def _claimed(self, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
         claimed = self.store.read_claim(reply, queues)
+        self._clock.heard(claimed.now, now, received)
         deliveries = claimed.deliveries
         if claimed.wait is not None:
             self._promised_at = received + claimed.wait

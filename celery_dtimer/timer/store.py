@@ -142,17 +142,20 @@ class Store:
         room: int,
         lease_ms: int,
         ahead_ms: int = 0,
+        lapsed_ms: int | None = None,
     ) -> Call:
         """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim.
 
         With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are. If it is negative,
-        only events that have been due for so long; no promise is made then, as with no room.
+        only events that have been due for so long; no promise is made then, as with no room. Leases that lapse later
+        than ``lapsed_ms`` have not lapsed yet, whatever the server's clock says.
         """
         keys = self.keys
         names = [keys.events, keys.leased, keys.parked, keys.promise]
         for queue in queues:
             names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
-        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms, *queues)
+        step = _or_empty(lapsed_ms)
+        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms, step, *queues)
         return Call(load("claim"), tuple(names), args)
 
     @staticmethod

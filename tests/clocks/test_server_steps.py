@@ -123,6 +123,39 @@ def test_a_lease_that_is_renewed_after_a_step_back_lapses_as_ever(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_what_runs_over_a_step_forward_runs_once_and_leaves_nothing(
+    proj, start_worker, server_clock, wait_for_records, wait_until_empty, pool
+):
+    for name in ("one", "two"):
+        start_worker(pool, name=name)
+    # The leases are renewed after 3.3 s only, and the other worker claims once a second.
+    naps = {proj.nap.post_in(0.1, 5).id, proj.nap.post_in(0.1, 5).id}
+    wait_for_records(2)
+    server_clock.step_to(MINUTES)
+    wait_for_records(2, "end")
+    wait_until_empty()
+    assert {row["id"] for row in proj.records()} == naps
+    assert len(proj.records()) == 4
+
+
+def test_a_lease_of_who_died_before_a_step_forward_is_taken_when_the_living_have_had_time_to_renew(
+    server, server_clock, start_listener
+):
+    holding = start_listener(server.url, 0, confirm_timeout=30, hold=True)
+    with Member(server.url, confirm_timeout=2, queues=("default", "own")) as heir:
+        heir.post("held by who dies", 0.1, id="held")
+        wait_until(lambda: holding.rows, "it to be held")
+        heir.join()
+        heir.post("tells the heir the time", 0, id="own", queue="own")
+        wait_until(lambda: "own" in heir.seen, "the heir to listen")
+        holding.kill()
+        stepped = time.monotonic()
+        server_clock.step_to(MINUTES)
+        wait_until(lambda: "held" in heir.seen, "it to be redelivered")
+        assert heir.seen["held"] - stepped > 2
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_workers_run_all_events_through_steps_in_both_directions(
     proj, start_worker, server_clock, machine_time, wait_for_records, wait_until_empty, pool
 ):

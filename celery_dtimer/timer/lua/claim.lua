@@ -14,7 +14,9 @@
 -- ARGV[6] grace_ms        ms      a promise that is overdue by more has lapsed
 -- ARGV[7] ahead_ms        ms      take also what is due so soon: the listener holds it until then; negative: take
 --                                 only what has been due for so long, and promise nothing
--- ARGV[8..] queue
+-- ARGV[8] lapsed_ms       ms      '' = none; leases that lapse later have not lapsed yet, whatever the clock says:
+--                                 it may have been set forward while their holders live
+-- ARGV[9..] queue
 --         string: one a queue, in the order of the keys
 -- reply: [now_us, wait_us, deliveries, parked]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
 --        nothing; an array of [id, key, token, queue number, due_ms, redeliveries,
@@ -33,6 +35,7 @@ local room = tonumber(ARGV[4])
 local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
+local lapsed_ms = ARGV[8]
 
 even_when_full(events)
 local us = now_us()
@@ -40,6 +43,7 @@ local us = now_us()
 local stamp = string.format('%s:%x:', nonce, us % 2 ^ 31)
 local now_ms = floor_ms(us)
 local lapse_ms = ceil_ms(us) + lease_ms
+local step_ms = math.max(0, now_ms - (tonumber(lapsed_ms) or now_ms))
 local deliveries, parked_ids = {}, {}
 local wake_at_ms
 
@@ -51,7 +55,7 @@ end
 
 -- Leases that lapsed, and events that were given back and may be claimed again.
 local function claim_again(number, lease)
-  local until_ms = now_ms + math.min(ahead_ms, 0)
+  local until_ms = now_ms - step_ms + math.min(ahead_ms, 0)
   for _, key in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', until_ms, 'LIMIT', 0, room)) do
     local held = read_lease(leased, key)
     local event = held and unpack_event(held.record)
@@ -115,7 +119,7 @@ local function claim_due(number, due, lease)
 end
 
 local function settle_promise(queue, due, lease, wake)
-  local at_ms = next_instant(due, lease, math.max(ahead_ms, 0))
+  local at_ms = next_instant(due, lease, math.max(ahead_ms, 0), step_ms)
   if not at_ms then
     redis.call('HDEL', promise, queue)
     redis.call('DEL', wake)
@@ -138,7 +142,7 @@ end
 for i = 5, #KEYS, 3 do
   local due, lease, wake = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local number = (i - 5) / 3
-  local queue = ARGV[8 + number]
+  local queue = ARGV[9 + number]
   if room > 0 then claim_again(number, lease) end
   if room > 0 then claim_due(number, due, lease) end
   settle_promise(queue, due, lease, wake)

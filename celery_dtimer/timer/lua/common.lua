@@ -84,9 +84,10 @@ local function first_score(zset)
 end
 
 -- The next instant at which something of a queue may be claimed, or nil.
-local function next_instant(due, lease, ahead_ms)
+local function next_instant(due, lease, ahead_ms, step_ms)
   local a, b = first_score(due), first_score(lease)
   if a then a = a - ahead_ms end
+  if b then b = b + step_ms end
   if a and b then return math.min(a, b) end
   return a or b
 end
