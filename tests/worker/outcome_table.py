@@ -32,7 +32,6 @@ NO_SOFT_SHUTDOWN = (
     "interrupts the event loop, in which it may not sleep"
 )
 NO_CANCEL_TWICE = NO_CANCEL + "; in threads that may be after its event was released, and it runs again"
-QUEUED = "The threads pool works off what it was given while a soft shutdown waits"
 ONE_PROCESS = "The task runs in the worker's own process, and takes the whole worker with it"
 
 
@@ -222,30 +221,21 @@ class Shutdown:
     waiting: Row
 
 
-def shutdown(name, signals, running, *, soft=0, seconds=1.5, uncancelled=None, queued=None, why=""):
+def shutdown(name, signals, running, *, soft=0, seconds=1.5, uncancelled=None, why=""):
     return Shutdown(
         name,
         signals,
         soft,
         seconds,
         Row(f"{name}: a task that runs, acks_late", "late", running, but=uncancelled or {}, why=uncancelled and why),
-        Row(
-            f"{name}: a task that waits in the worker",
-            "late",
-            RETURNED,
-            but=queued or {},
-            why=queued and why,
-            older=but(f"{RETURNED} or {AT_END}", "threads"),
-        ),
+        Row(f"{name}: a task that waits in the worker", "late_slow", RETURNED),
     )
 
 
 SHUTDOWNS = (
     shutdown("warm shutdown", ("SIGTERM",), AT_END),
     shutdown("shutdown by remote control", (), AT_END),
-    shutdown(
-        "soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=4, queued=but(AT_END, "threads"), why=QUEUED
-    ),
+    shutdown("soft shutdown that is long enough", ("SIGQUIT",), AT_END, soft=4),
     shutdown(
         "soft shutdown that is too short",
         ("SIGQUIT",),

@@ -127,6 +127,7 @@ VARIANTS = {
     "late_kept_on_timeout": {**LATE, "acks_on_timeout": False},
     "early_limited": {"rate_limit": "30/m"},
     "late_limited": {**LATE, "rate_limit": "30/m"},
+    "late_slow": {**LATE, "rate_limit": "2/m"},
 }
 TASKS = {
     name: app.task(bind=True, name=f"proj.{name}", **options)(
