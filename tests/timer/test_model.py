@@ -268,7 +268,11 @@ class Comparison(RuleBasedStateMachine):
     @rule()
     def look_ahead(self):
         everything = [(e.due_ms, i, e) for queue in QUEUES for i, e in self.model.all(queue)]
-        pending = [(i, e.queue) for _, i, e in sorted(everything, key=lambda row: row[:2]) if e.key is None]
+        pending = [
+            (i, e.queue)
+            for _, i, e in sorted(everything, key=lambda row: (row[0], row[2].queue, row[1]))
+            if e.key is None
+        ]
         rows = self.store.upcoming(offset_ms=None, duration_ms=None, skip=0, limit=100, payloads=False)
         assert [(row.id, row.queue) for row in rows] == pending
         leased = len(everything) - len(pending)

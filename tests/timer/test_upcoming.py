@@ -41,12 +41,25 @@ def test_payloads_come_only_when_they_are_asked_for(timer, store):
 
 
 def test_pages_join_without_a_gap_or_an_overlap(timer):
+    # Some of one instant in several queues, and many of one instant in one of them.
     posts = [Post(b"", eta=at(FUTURE_MS + i // 3), id=f"{i:03}", queue=f"q{i % 4}") for i in range(100)]
+    posts += [Post(b"", eta=at(FUTURE_MS + 20), id=f"{i:03}", queue="q2") for i in range(100, 140)]
+    posts += [Post(b"", eta=at(PAST_MS), id=f"{i:03}", queue="q1") for i in range(140, 143)]
     timer.post_many(posts)
-    pages = [timer.upcoming(limit=7, skip=skip) for skip in range(0, 110, 7)]
-    assert [event_id for page in pages for event_id in ids(page)] == [post.id for post in posts]
-    assert max(map(len, pages)) == 7
-    assert pages[-1] == []
+    expected = [post.id for post in sorted(posts, key=lambda post: (post.eta, post.queue, post.id))]
+    for limit in (1, 7, 50):
+        pages = [timer.upcoming(limit=limit, skip=skip) for skip in range(0, len(posts) + 2 * limit, limit)]
+        assert [event_id for page in pages for event_id in ids(page)] == expected
+        assert max(map(len, pages)) == limit
+        assert pages[-1] == []
+    later = [event_id for event_id in expected if event_id < "140"]
+    assert [ids(timer.upcoming(offset=1, limit=5, skip=skip)) for skip in (0, 70, 139, 10**15)] == [
+        later[:5],
+        later[70:75],
+        later[139:],
+        [],
+    ]
+    assert ids(timer.upcoming(duration=1, limit=5, skip=1)) == expected[1:3]
 
 
 def test_offset_and_duration_bound_what_is_seen_and_counted(timer):
