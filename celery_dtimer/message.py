@@ -1,16 +1,18 @@
 """A Celery message as bytes, and back.
 
-The bytes are a version digit, one line of JSON, and the body as the serializer made it. The line leaves out what
+The bytes are the digit 1, one line of JSON, and the body as the serializer made it. The line leaves out what
 the reader can tell by itself: the event's id wherever the message repeats it, and the headers' defaults. That
-takes a message with one argument from about 1,100 bytes to 300.
+takes a message with one argument from about 1,100 bytes to 300. Or they are the digit 2, and line and body compressed,
+which takes it to 100; readers of before that do not know the digit, so a setting says when to write it.
 """
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from kombu.utils.json import dumps, loads
 
-VERSION = b"1"
+VERSION, COMPRESSED = b"1", b"2"
 
 #: Headers of Celery's message protocol 2 as they are for a plain task (celery/app/amqp.py, as_task_v2).
 HEADER_DEFAULTS: dict[str, Any] = {
@@ -39,6 +41,25 @@ PROPERTY_DEFAULTS: dict[str, Any] = {"delivery_mode": 2, "priority": 0}
 
 CONTENT_TYPE, CONTENT_ENCODING = "application/json", "utf-8"
 
+#: What typical messages are made of, the commonest last: a message is compressed as if it came after this. Writers and
+#: readers have the same one as long as COMPRESSED is: a single character more, and what is stored can't be read.
+DICTIONARY = (
+    b'"t":"application/x-python-serialize","e":"binary","x":"celery","r":"celery","compression":"application/x-gzip",'
+    b'"lang":"py","shadow":"","expires":"2026-01-01T00:00:00+00:00","group":"","group_index":1,"retries":1,'
+    b'"timelimit":[null,null],"root_id":"","parent_id":"","ignore_result":true,"replaced_task_nesting":1,'
+    b'"stamped_headers":[""],"stamps":{"":[""]},"expiration":"","delivery_mode":1,"priority":9}}\n'
+    b'{"callbacks": [{"task": "", "args": [], "kwargs": {}, "options": {"task_id": "", "reply_to": "", "queue": ""}, '
+    b'"subtask_type": null, "immutable": false}], "errbacks": null, "chain": [], "chord": null}]'
+    b'{"h":{"task":".tasks.","argsrepr":"(\'\',)","kwargsrepr":"{\'_id\': }","origin":"gen1@"},'
+    b'"p":{"reply_to":"-4-"}}\n'
+    b'[[""], {"": "", "_id": }, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+)
+
+#: Raw deflate with a window of 4 KiB. A compressor with zlib's own defaults takes 60 us to set up, this one 8.
+WINDOW_BITS, MEMORY_LEVEL = -12, 4
+
+#: Bytes up to which line and body are compressed, in 0.4 ms at most. Celery's own ``compression`` is for more.
+COMPRESS_UP_TO = 16 * 1024
 
 #: What the line has besides headers and properties: content type and encoding, exchange and routing key.
 TEXTS = ("t", "e", "x", "r")
@@ -66,8 +87,8 @@ class StoredMessage:
     routing_key: str = ""
 
 
-def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
-    """Return the message of the event ``event_id`` in ``queue`` as bytes."""
+def encode(message: StoredMessage, event_id: str, queue: str, *, compress: bool = False) -> bytes:
+    """Return the message of the event ``event_id`` in ``queue`` as bytes; compressed, if that makes them fewer."""
     headers = message.headers
     if "task" in headers:
         headers = {
@@ -89,7 +110,28 @@ def encode(message: StoredMessage, event_id: str, queue: str) -> bytes:
         line["x"] = message.exchange
     if message.routing_key != queue:
         line["r"] = message.routing_key
-    return VERSION + str(dumps(line, separators=(",", ":"))).encode() + b"\n" + message.body
+    content = str(dumps(line, separators=(",", ":"))).encode() + b"\n" + message.body
+    if compress and len(content) <= COMPRESS_UP_TO:
+        deflated = _deflate(content)
+        if len(deflated) < len(content):
+            return COMPRESSED + deflated
+    return VERSION + content
+
+
+def _deflate(content: bytes) -> bytes:
+    compressor = zlib.compressobj(
+        zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL, zlib.Z_DEFAULT_STRATEGY, DICTIONARY
+    )
+    return compressor.compress(content) + compressor.flush()
+
+
+def _inflate(deflated: bytes) -> bytes:
+    decompressor = zlib.decompressobj(WINDOW_BITS, DICTIONARY)
+    # A byte more than there may be, so that what is longer does not reach its end.
+    content = decompressor.decompress(deflated, COMPRESS_UP_TO + 1)
+    if not decompressor.eof or decompressor.unused_data or len(content) > COMPRESS_UP_TO:
+        raise ValueError("cut off, too long, or followed by something else")
+    return content
 
 
 def _is_default(defaults: dict[str, Any], name: str, value: Any) -> bool:
@@ -103,10 +145,12 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
     Raises:
         UnknownFormatError: The payload is none that ``encode`` made.
     """
-    if payload[:1] != VERSION:
-        raise UnknownFormatError(f"the stored message has the unknown version {payload[:1]!r}")
-    head, found, body = payload[1:].partition(b"\n")
+    version = payload[:1]
+    if version not in (VERSION, COMPRESSED):
+        raise UnknownFormatError(f"the stored message has the unknown version {version!r}")
     try:
+        content = _inflate(payload[1:]) if version == COMPRESSED else payload[1:]
+        head, found, body = content.partition(b"\n")
         line = loads(head)
         headers, properties = line["h"], line["p"]
         if not found or not isinstance(headers, dict) or not isinstance(properties, dict):

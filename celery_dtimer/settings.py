@@ -34,6 +34,7 @@ class Settings:
         takeover: A task with a countdown or eta of so many seconds or more goes to the timer, however it is called;
             None: only what is posted does.
         max_payload: Largest stored message, in bytes.
+        compression: Whether messages are stored compressed. Workers from before this setting park those.
     """
 
     url: str = field(repr=False)  # it may have a password
@@ -43,6 +44,7 @@ class Settings:
     max_redeliveries: int = MAX_REDELIVERIES
     takeover: float | None = None
     max_payload: int = MAX_PAYLOAD
+    compression: bool = False
 
     @classmethod
     def from_app(cls, app: Any, given: dict[str, Any]) -> Self:
@@ -147,6 +149,12 @@ def _seconds(setting: str, value: Any, *, least: float) -> float:
     return seconds
 
 
+def _flag(setting: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(setting, "True or False", value)
+    return value
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "url": _url,
     "namespace": _namespace,
@@ -155,4 +163,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_redeliveries": _redeliveries,
     "takeover": partial(_seconds, least=0.0),
     "max_payload": _count,
+    "compression": _flag,
 }

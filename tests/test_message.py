@@ -1,7 +1,9 @@
 """A Celery message as bytes, and back: exactly, small, and never by accident."""
 
+import hashlib
 import json
 import string
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from celery_dtimer import message
 from celery_dtimer.message import (
+    COMPRESS_UP_TO,
+    DICTIONARY,
     HEADER_DEFAULTS,
     PROPERTY_DEFAULTS,
     StoredMessage,
@@ -30,7 +34,16 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
 )
 names = st.sampled_from(["mine", "", "ü", "h", "p"]) | st.text(string.ascii_letters, min_size=1)
+#: What the reader of compressed messages must know and read for ever.
+DICTIONARY_DIGEST = "622d078cf588fad00cbc91a8ce1d9c9b3827988d70003d9a9fb9e47dcb984e53"
+FIRST_COMPRESSED = bytes.fromhex("3243f54a624a0a9a370c81bec0e2b62288cb0c410e03b9a4361600")
+
 ids = st.sampled_from(["id", "same", "ü", "a\nb", '"'])
+
+
+def deflated(content):
+    compressor = zlib.compressobj(wbits=-12, memLevel=4, zdict=DICTIONARY)
+    return b"2" + compressor.compress(content) + compressor.flush()
 
 
 @st.composite
@@ -78,11 +91,11 @@ def exactly(value):
 
 
 @settings(max_examples=120, deadline=None)
-@given(messages, ids, st.sampled_from(["queue", "ü", "a.b"]))
-@example(StoredMessage(b"", "t", "e", {"task": "t", "retries": False}, {"priority": False}), "id", "queue")
-@example(StoredMessage(b"", "t", "e", {"task": "t", "timelimit": [None, 0]}, {"priority": 0.0}), "id", "queue")
-@example(StoredMessage(b"", "t", "e", {"task": "t", "group_index": 0}, {"delivery_mode": 2.0}), "id", "queue")
-def test_a_message_comes_back_exactly(stored, event_id, queue):
+@given(messages, ids, st.sampled_from(["queue", "ü", "a.b"]), st.booleans())
+@example(StoredMessage(b"", "t", "e", {"task": "t", "retries": False}, {"priority": False}), "id", "queue", False)
+@example(StoredMessage(b"", "t", "e", {"task": "t", "timelimit": [None, 0]}, {"priority": 0.0}), "id", "queue", False)
+@example(StoredMessage(b"", "t", "e", {"task": "t", "group_index": 0}, {"delivery_mode": 2.0}), "id", "queue", True)
+def test_a_message_comes_back_exactly(stored, event_id, queue, compress):
     # The three examples are no whole Celery messages: what they lack, the defaults fill.
     if "task" in stored.headers:
         defaults = {**HEADER_DEFAULTS, "id": event_id, "root_id": event_id}
@@ -90,7 +103,7 @@ def test_a_message_comes_back_exactly(stored, event_id, queue):
     filled = {**PROPERTY_DEFAULTS, "correlation_id": event_id, **stored.properties}
     stored = StoredMessage(**{**vars(stored), "properties": filled})
 
-    back = decode(encode(stored, event_id, queue), event_id, queue)
+    back = decode(encode(stored, event_id, queue, compress=compress), event_id, queue)
     assert back == stored
     assert exactly(back.headers) == exactly(stored.headers)
     assert exactly(back.properties) == exactly(stored.properties)
@@ -152,7 +165,7 @@ def test_what_is_stored_does_not_depend_on_the_defaults_of_a_later_version(monke
     )
 
 
-@pytest.mark.parametrize("version", [b"0", b"2", b"\x00", b"{", b" ", b"\xff", b""])
+@pytest.mark.parametrize("version", [b"0", b"3", b"\x00", b"{", b" ", b"\xff", b""])
 def test_an_unknown_version_is_an_unknown_format_that_names_it(version):
     with pytest.raises(UnknownFormatError) as caught:
         decode(version + b'{"h":{},"p":{}}\n', "id", "queue")
@@ -169,6 +182,8 @@ def test_nothing_at_all_is_an_unknown_format():
 @given(
     st.binary()
     | st.binary().map(b"1".__add__)
+    | st.binary().map(b"2".__add__)
+    | st.binary().map(deflated)
     | values.map(lambda value: b"1" + json.dumps(value).encode() + b"\n")
     | st.fixed_dictionaries({"h": values, "p": values}, optional=dict.fromkeys(("t", "e", "x", "r"), values)).map(
         lambda line: b"1" + json.dumps(line).encode() + b"\nbody"
@@ -193,6 +208,49 @@ def test_garbage_is_an_unknown_format_or_a_message_and_nothing_else(payload):
         assert type(text) is str
     assert type(stored.headers) is dict
     assert type(stored.properties) is dict
+
+
+def plain(body):
+    return StoredMessage(body, "application/json", "utf-8", {"task": "t"})
+
+
+def test_what_is_compressed_is_read_as_long_as_its_version_is():
+    assert message.COMPRESSED == b"2"
+    assert hashlib.sha256(DICTIONARY).hexdigest() == DICTIONARY_DIGEST
+    assert decode(FIRST_COMPRESSED, "id", "queue") == decode(
+        b'1{"h":{"task":"add","argsrepr":"(1,)"},"p":{"reply_to":"r"}}\n[[1], {}, {}]', "id", "queue"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "version"),
+    [
+        (b"x" * 200, b"2"),
+        (b"x" * (COMPRESS_UP_TO - 100), b"2"),
+        (b"x" * COMPRESS_UP_TO, b"1"),
+        (bytes(range(256)) * 10, b"2"),
+        (hashlib.shake_256(b"noise").digest(10_000), b"1"),
+    ],
+    ids=["short", "largest", "too large", "repeated", "noise"],
+)
+def test_a_message_is_compressed_up_to_a_size_and_if_that_makes_it_smaller(body, version):
+    payload = encode(plain(body), "id", "queue", compress=True)
+    assert payload[:1] == version
+    assert len(payload) <= len(encode(plain(body), "id", "queue"))
+    assert decode(payload, "id", "queue").body == body
+    assert encode(plain(body), "id", "queue")[:1] == b"1"
+
+
+def test_a_compressed_message_that_is_cut_off_or_too_long_or_goes_on_is_an_unknown_format():
+    payload = encode(plain(b"body" * 100), "id", "queue", compress=True)
+    for end in range(1, len(payload)):
+        with pytest.raises(UnknownFormatError):
+            decode(payload[:end], "id", "queue")
+    line = b'{"h":{},"p":{}}\n'
+    assert decode(deflated(line + b"x" * (COMPRESS_UP_TO - len(line))), "id", "queue").body
+    for wrong in (payload + b"x", deflated(line + b"x" * COMPRESS_UP_TO), deflated(line + b"\0" * 10**8)):
+        with pytest.raises(UnknownFormatError):
+            decode(wrong, "id", "queue")
 
 
 def test_a_truncated_message_is_no_shorter_message_unless_its_head_is_whole():

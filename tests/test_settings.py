@@ -22,6 +22,7 @@ RIGHT = {
     "max_redeliveries": 0,
     "takeover": 0.0,
     "max_payload": 1000,
+    "compression": True,
 }
 
 
@@ -56,6 +57,7 @@ def test_the_defaults(configured):
         max_redeliveries=20,
         takeover=None,
         max_payload=512 * 1024,
+        compression=False,
     )
 
 
@@ -151,6 +153,8 @@ def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
         ("max_payload", 0, "1 on"),
         ("max_payload", "1 MB", "'1 MB'"),
         ("max_payload", 1e6, "1000000.0"),
+        ("compression", 1, "True or False"),
+        ("compression", "zlib", "'zlib'"),
     ],
 )
 def test_a_setting_of_a_wrong_type_or_out_of_range_is_an_error_that_names_it(configured, form, name, value, words):

@@ -148,7 +148,8 @@ class Adoption:
             event_id = check_id(found.headers.get("id"))
             settings = self._extension.settings
             found.headers["eta"] = None
-            payload = check_payload(message.encode(found, event_id, queue), settings.max_payload)
+            payload = message.encode(found, event_id, queue, compress=settings.compression)
+            check_payload(payload, settings.max_payload)
             if not self._dry_run:
                 event = NewEvent(event_id, payload, "at", due_ms, settings.max_redeliveries, queue)
                 # One that was stored before, by a run that was killed between storing and removing, is kept.

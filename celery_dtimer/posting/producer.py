@@ -115,7 +115,7 @@ class TimerProducer:
             routing_key=routing_key or "",
         )
         try:
-            payload = message.encode(stored, event_id, queue)
+            payload = message.encode(stored, event_id, queue, compress=self._extension.settings.compression)
         except (EncodeError, TypeError, ValueError) as exc:
             raise PayloadError(
                 f"a header of {headers.get('task')} can't be stored as JSON: {exc}",
