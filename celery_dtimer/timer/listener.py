@@ -305,9 +305,12 @@ class Listener:
         queues = tuple(self._queues())
         if claims and queues:
             self._claims += 1
+            # Each queue is the first in its turn: a flood in one leaves room for the others.
+            first = self._claims % len(queues)
+            in_turn = queues[first:] + queues[:first]
             calls.append(
                 self.store.claim(
-                    queues,
+                    in_turn,
                     listener=self.id,
                     holder=self.name,
                     nonce=f"{self.id}{self._claims:x}",
@@ -334,7 +337,7 @@ class Listener:
             self._hungry = self._hungry and self._claiming and (room == 0 or patient)
             self._patience_paid = False
             if queues and not isinstance(replies[-1], Exception):
-                filled = self._claimed(replies[-1], queues, now) >= room > 0
+                filled = self._claimed(replies[-1], in_turn, now) >= room > 0
                 self._patience_paid = patient and filled
                 self._hungry = self._hungry or filled
         self._listen_on(queues, None if claims else look)
