@@ -5,10 +5,12 @@ retries commands on its own; a claim that is sent twice would claim twice. So bo
 """
 
 import copy
+import os
 import re
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from celery_dtimer.errors import SettingsError
@@ -21,12 +23,16 @@ BLOCK = 30.0
 
 SCHEMES = ("redis", "rediss", "unix")
 
+#: Options of a rediss:// URL that name files.
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
 
 def connect(url: str) -> redis.Redis:
     """Return a client for ``url``; nothing is sent yet.
 
     Raises:
-        SettingsError: The URL is none that redis-py understands.
+        SettingsError: The URL is none that redis-py understands, has an option that it does not know, or names a file
+            that is not there.
     """
     scheme = url.partition("://")[0]
     shown = without_password(url)
@@ -36,14 +42,16 @@ def connect(url: str) -> redis.Redis:
             setting="dtimer_url",
             value=shown,
         )
+    # A connection to a Unix socket knows no such option.
+    keepalive = {} if scheme == "unix" else {"socket_keepalive": True}
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             protocol=2,
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
-            socket_keepalive=scheme != "unix",
             retry=Retry(NoBackoff(), 0),
+            **keepalive,
         )
     except ValueError:
         # Its text may quote a part of the password.
@@ -53,6 +61,30 @@ def connect(url: str) -> redis.Redis:
             setting="dtimer_url",
             value=shown,
         ) from None
+    _check_options(client, shown)
+    return client
+
+
+def _check_options(client: redis.Redis, shown: str) -> None:
+    """Find now what redis-py finds with the first command, and then calls a failure of the server."""
+    pool = client.connection_pool
+    try:
+        # It is not opened.
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, RedisError) as exc:
+        raise SettingsError(
+            f"dtimer_url {shown!r} has an option that redis-py does not take there ({exc})",
+            setting="dtimer_url",
+            value=shown,
+        ) from exc
+    for option in TLS_FILES:
+        file = pool.connection_kwargs.get(option)
+        if file is not None and not os.access(file, os.R_OK):
+            raise SettingsError(
+                f"dtimer_url {shown!r} has {option}={file!r}, which is no file that can be read",
+                setting="dtimer_url",
+                value=shown,
+            )
 
 
 def blocking_twin(client: redis.Redis) -> redis.Redis:

@@ -1,0 +1,35 @@
+"""From a URL to a client: what it may hold, and which of its mistakes are found before anything is sent."""
+
+import pytest
+from rig.waiting import wait_until
+
+from celery_dtimer.errors import SettingsError
+from celery_dtimer.timer.dtimer import DTimer
+
+
+def test_a_timer_listens_over_a_unix_socket(start_redis):
+    rung = []
+    with DTimer(start_redis(unix=True).url) as timer:
+        timer.on_event(rung.append)
+        timer.join()
+        timer.post(b"p", 0, max_redeliveries=0)
+        wait_until(lambda: rung, "the event")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://localhost/0?ssl_ca_certs=/x", "ssl_ca_certs"),
+        ("redis://localhost/0?no_such_option=1", "no_such_option"),
+        ("unix:///nowhere?ssl_ca_certs=/x", "ssl_ca_certs"),
+        ("rediss://localhost/0?ssl_cert_reqs=perhaps", "perhaps"),
+        ("rediss://localhost/0?ssl_ca_certs=/nowhere/ca.pem", "ssl_ca_certs='/nowhere/ca.pem', which is no file"),
+        ("rediss://localhost/0?ssl_certfile=/nowhere/it.pem", "ssl_certfile='/nowhere/it.pem', which is no file"),
+        ("rediss://localhost/0?ssl_keyfile=/nowhere/it.key", "ssl_keyfile='/nowhere/it.key', which is no file"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_by_name(url, words):
+    with pytest.raises(SettingsError, match="dtimer_url") as caught:
+        DTimer(url.replace("://", "://user:hunter2@"))
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
