@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import redis
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
 
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
@@ -72,7 +72,11 @@ class Store:
         with self.client.pipeline(transaction=False) as pipe:
             for name in NAMES:
                 pipe.execute_command("SCRIPT LOAD", load(name).source)
-            pipe.execute()
+            replies = pipe.execute(raise_on_error=False)
+        for reply in replies:
+            # Left to redis-py, its text would be the script's.
+            if isinstance(reply, Exception):
+                raise reply
 
     def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Send calls in one round trip; a call that failed has its RedisError for a reply."""
@@ -307,6 +311,9 @@ def _is_full(exc: Exception) -> bool:
 
 def _failed(exc: Exception) -> str:
     """What a Redis did that carried nothing out, as far as we know: a replica that only reads answers, for one."""
+    if isinstance(exc, AuthenticationError):
+        # To redis-py, that is an error of the connection.
+        return f"refused the user or the password ({exc})"
     return f"did not answer ({exc})" if isinstance(exc, UNAVAILABLE) else f"answered with an error ({exc})"
 
 

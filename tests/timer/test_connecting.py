@@ -3,7 +3,7 @@
 import pytest
 from rig.waiting import wait_until
 
-from celery_dtimer.errors import SettingsError
+from celery_dtimer.errors import SettingsError, TimerUnavailableError
 from celery_dtimer.timer.dtimer import DTimer
 
 
@@ -32,4 +32,16 @@ def test_an_option_that_cannot_work_is_refused_by_name(url, words):
     with pytest.raises(SettingsError, match="dtimer_url") as caught:
         DTimer(url.replace("://", "://user:hunter2@"))
     assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_password_is_called_that_and_not_shown(start_redis):
+    server = start_redis()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "user", "on", ">right")
+    with (
+        DTimer(server.url_of(0).replace("://", "://user:hunter2@")) as timer,
+        pytest.raises(TimerUnavailableError, match="refused the user or the password") as caught,
+    ):
+        timer.post(b"p", 60)
     assert "hunter2" not in str(caught.value)
