@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.scripts import Call
@@ -121,8 +121,8 @@ class Listener:
         self._look_after = look_after
         self._on_error = on_error
 
-        self._mailbox: SimpleQueue[_Verdict | str] = SimpleQueue()
-        self._waker = Waker(store.client, self.wake)
+        self._mailbox: SimpleQueue[_Verdict | NoPermissionError | str] = SimpleQueue()
+        self._waker = Waker(store.client, self.wake, self._mailbox.put)
         self._thread = threading.Thread(target=self._run, name="dtimer-listener", daemon=True)
 
         # Owned by the loop's thread from here on.
@@ -262,13 +262,17 @@ class Listener:
             instants.append(self._renew_at)
         return min(instants)
 
-    def _note(self, note: "_Verdict | str") -> None:
-        if isinstance(note, _Verdict) and note.action == "renewed":
-            self._held[note.delivery] = time.monotonic() + self.confirm_timeout
-        elif isinstance(note, _Verdict):
-            # Only what is held can be owed: a second verdict on a delivery is none.
-            if self._held.pop(note.delivery, None) is not None and note.action != "forget" and note.delivery.token:
-                self._owed.append(note)
+    def _note(self, note: "_Verdict | NoPermissionError | str") -> None:
+        if isinstance(note, _Verdict):
+            self._decided(note)
+        elif isinstance(note, NoPermissionError):
+            logger.error(
+                "the timer's Redis lets nobody wake this listener (%s): events may be late by %g s",
+                note,
+                PATROL,
+                extra={"dtimer_listener": self.name},
+            )
+            self._on_error(note)
         elif note == "wake":
             self._hungry = self._woken = True
         elif note == "release all":
@@ -288,6 +292,14 @@ class Listener:
             self._hungry = True  # one more claim, for nothing: it passes the promises on
             self._waker.listen(())
             self._stopping = self._stopping or note == "stop"
+
+    def _decided(self, verdict: _Verdict) -> None:
+        delivery = verdict.delivery
+        if verdict.action == "renewed":
+            self._held[delivery] = time.monotonic() + self.confirm_timeout
+        # Only what is held can be owed: a second verdict on a delivery is none.
+        elif self._held.pop(delivery, None) is not None and verdict.action != "forget" and delivery.token:
+            self._owed.append(verdict)
 
     def _round(self) -> None:
         """One round trip: verdicts, renewals and a claim, as far as each is due."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.timer.connect import BLOCK, blocking_twin
 
@@ -22,11 +22,17 @@ class Waker:
     Args:
         client: A client of the timer's Redis; its connections are not used, but others like them.
         on_token: Called in this thread.
+        on_refusal: Called in this thread, once, with Redis' answer if this user may not block on the wake lists. No
+            other command tells: without tokens the loop still claims, once a second.
     """
 
-    def __init__(self, client: Redis, on_token: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Redis, on_token: Callable[[], None], on_refusal: Callable[[NoPermissionError], None]
+    ) -> None:
         self._client = blocking_twin(client)
         self._on_token = on_token
+        self._on_refusal = on_refusal
+        self._refused = False
         self._keys: Sequence[str] = ()
         self._wanted = threading.Event()
         self._stopped = threading.Event()
@@ -72,6 +78,12 @@ class Waker:
             try:
                 if self._client.blpop(list(keys), timeout=BLOCK):
                     self._on_token()
+                self._refused = False
+            except NoPermissionError as exc:
+                if not self._refused:
+                    self._refused = True
+                    self._on_refusal(exc)
+                self._stopped.wait(PAUSE)
             except (RedisError, OSError, AttributeError, ValueError):
                 # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
                 if keys == self._keys:

@@ -45,3 +45,20 @@ def test_a_wrong_password_is_called_that_and_not_shown(start_redis):
     ):
         timer.post(b"p", 60)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_listener_that_may_not_be_woken_says_so_once_and_claims_all_the_same(start_redis):
+    server = start_redis()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "user", "on", ">right", "~*", "+@all", "-blpop")
+    errors, rung = [], []
+    with DTimer(server.url_of(0).replace("://", "://user:right@")) as timer:
+        timer.on_event(rung.append)
+        timer.on_error(errors.append)
+        timer.join()
+        wait_until(lambda: errors, "the error")
+        for number in range(1, 4):
+            timer.post(b"p", 0, max_redeliveries=0)
+            wait_until(lambda number=number: len(rung) == number, "the event")
+    [error] = errors
+    assert "blpop" in str(error)
