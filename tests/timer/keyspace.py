@@ -50,9 +50,12 @@ def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:
     return read
 
 
-def finish(store: Store) -> None:
-    """End every event with the store's own operations, whatever its state: nothing should be left then."""
-    client, keys = store.client, store.keys
+def finish(store: Store, client: redis.Redis) -> None:
+    """End every event with the store's own operations, whatever its state: nothing should be left then.
+
+    ``client`` looks for them: the store's own may do only what the store does.
+    """
+    keys = store.keys
     for event_id in {*client.hkeys(keys.events), *client.hkeys(keys.parked)}:
         store.cancel(event_id.decode())
     leases = {key: _lease(record) for key, record in client.hgetall(keys.leased).items()}

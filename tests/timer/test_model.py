@@ -131,11 +131,11 @@ class Comparison(RuleBasedStateMachine):
     """Each rule does the same to both and compares what they say."""
 
     url = ""
+    client = None
 
     def __init__(self):
         super().__init__()
-        self.client = connect(self.url)
-        self.store = Store(self.client, Keys("dt"))
+        self.store = Store(connect(self.url), Keys("dt"))
         self.model = Model()
         self.deliveries = []
         self.numbers = itertools.count(1)
@@ -306,17 +306,18 @@ class Comparison(RuleBasedStateMachine):
             assert tokens == ["1"] or (tokens == [] and listener)
 
     def teardown(self):
-        finish(self.store)
+        finish(self.store, self.client)
         left = snapshot(self.client)
         self.client.flushall()
-        self.client.close()
+        self.store.client.close()
         assert left == {}
 
 
 @pytest.mark.timeout(400)  # a failure takes its time to be made small
-def test_the_store_does_what_its_model_does(redis_url):
+def test_the_store_does_what_its_model_does(redis_url, redis_client):
     class Here(Comparison):
         url = redis_url
+        client = redis_client
 
     Here.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
     case = Here.TestCase()

@@ -1,0 +1,77 @@
+"""Runs the timer's tests, and a worker, on each server, as the user that docs/servers.md describes; then tests/servers.
+
+``run.py [package ...]`` takes those servers alone. ``make test-servers`` calls it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from rig.releases import RELEASES, REPOSITORY, WITH_TLS, release, rights, spoken_version, user_of  # noqa: E402
+from rig.servers import ACL_FILE, OVERRIDE, USER, RedisServer, ServerNotFoundError  # noqa: E402
+
+WORKER = "tests/servers/test_worker.py"
+#: All that speaks to a server, but for the pages of refusals that are made before anything is sent.
+ON_EACH = ["tests/timer", WORKER, "--ignore=tests/timer/test_bad_input.py", "--ignore=tests/timer/test_lua_headers.py"]
+ONCE = ["tests/servers", f"--ignore={WORKER}"]
+
+#: The namespaces of the timer's tests: each has a pattern of its own in the ACL.
+NAMESPACES = ("dt", "other")
+
+
+def main(packages: list[str]) -> int:
+    """Return 0 if all passed, 1 if not, and 2 if a server is missing: that is found before anything runs."""
+    try:
+        chosen = [release(package) for package in packages] or RELEASES
+        programs = {each.package: each.program() for each in (*chosen, release(WITH_TLS))}
+    except (ServerNotFoundError, LookupError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    results = []
+    with tempfile.TemporaryDirectory(prefix="acl-") as folder:
+        acl = {ACL_FILE: str(acl_file(Path(folder))), USER: user_of(rights())}
+        for each in chosen:
+            program = str(programs[each.package])
+            version = version_of(program)
+            results.append(run(f"{version}, as a restricted user", ON_EACH, {OVERRIDE: program, **acl}))
+    results.append(run("ACL and TLS", ONCE, {}))
+    print(*(f"{title}: {'passed' if passed else 'FAILED'}" for title, passed in results), sep="\n")
+    return 0 if all(passed for _, passed in results) else 1
+
+
+def acl_file(folder: Path) -> Path:
+    """Write the documented user, with the namespaces of the tests, into an ACL file; the tests' own may do all."""
+    [pattern] = [rule for rule in rights() if rule.startswith("~")]
+    patterns = [pattern.replace("dt", namespace) for namespace in NAMESPACES]
+    rules = [rule for rule in rights() if rule != pattern]
+    file = folder / "users.acl"
+    users = ["user default on nopass ~* &* +@all", f"user dtimer {' '.join([*rules, *patterns])}"]
+    file.write_text("\n".join([*users, ""]), encoding="utf-8")
+    return file
+
+
+def version_of(program: str) -> str:
+    """What a server program says that it is, when it runs."""
+    with patch.dict(os.environ, {OVERRIDE: program}), RedisServer() as server, server.client() as client:
+        return spoken_version(client.info("server"))
+
+
+def run(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[str, bool]:
+    """Run pytest; return the title, with where the server is and how long it took, and whether all passed."""
+    title = f"{title} ({environment[OVERRIDE]})" if OVERRIDE in environment else title
+    print(f"\n=== {title}", flush=True)
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *arguments]
+    code = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, check=False).returncode
+    return f"{title}, {time.monotonic() - begun:.0f} s", code == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
