@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from unittest.mock import patch
+
+import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
@@ -18,7 +19,7 @@ from rig.releases import RELEASES, REPOSITORY, WITH_TLS, release, rights, spoken
 from rig.servers import ACL_FILE, OVERRIDE, USER, RedisServer, ServerNotFoundError  # noqa: E402
 
 WORKER = "tests/servers/test_worker.py"
-#: All that speaks to a server, but for the pages of refusals that are made before anything is sent.
+#: All that speaks to a server; the two that are left out speak to none, but for a few of their tests.
 ON_EACH = ["tests/timer", WORKER, "--ignore=tests/timer/test_bad_input.py", "--ignore=tests/timer/test_lua_headers.py"]
 ONCE = ["tests/servers", f"--ignore={WORKER}"]
 
@@ -59,8 +60,10 @@ def acl_file(folder: Path) -> Path:
 
 def version_of(program: str) -> str:
     """What a server program says that it is, when it runs."""
-    with patch.dict(os.environ, {OVERRIDE: program}), RedisServer() as server, server.client() as client:
-        return spoken_version(client.info("server"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(OVERRIDE, program)
+        with RedisServer() as server, server.client() as client:
+            return spoken_version(client.info("server"))
 
 
 def run(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[str, bool]:
