@@ -37,9 +37,10 @@ demo: .venv/installed-demo
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
-# Two processes: most of a test's time is waiting, but the tests of workers start processes of their own.
+# Three processes, whatever the machine: most of a test's time is waiting, but the tests of workers start processes of
+# their own.
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest $(TESTS) -n 2 --cov --cov-report=
+	@.venv/bin/python -m pytest $(TESTS) -n 3 --cov --cov-report=
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
@@ -52,6 +53,7 @@ test-clocks: .venv/installed-dev
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import faketime; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); faketime.faketime_library()'
 	@.venv/bin/python -m pytest $(CLOCK_TESTS) -n 2
+
 # A server that is missing is said in a line, before anything runs.
 test-servers: .venv/installed-servers
 	@.venv/bin/python tests/servers/run.py $(SERVERS)
