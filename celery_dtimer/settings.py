@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from celery_dtimer.errors import InvalidEventError, SettingsError
 from celery_dtimer.timer.connect import SCHEMES, connect, without_password
@@ -89,7 +90,10 @@ def _configured(app: Any) -> list[str]:
 
 def _broker_url(app: Any) -> str:
     broker = app.conf.broker_url or ""
-    first = (broker[0] if isinstance(broker, list | tuple) else broker).split(";")[0]
+    parts = [part for url in (broker if isinstance(broker, list | tuple) else [broker]) for part in url.split(";")]
+    first = parts[0]
+    if first.startswith("sentinel://"):
+        return _sentinel_url(app, parts)
     if first.startswith("redis+socket://"):
         # kombu's name for a Redis behind a Unix socket, and for its database there.
         first = re.sub(r"([?&])virtual_host=", r"\1db=", first.replace("redis+socket://", "unix://", 1))
@@ -102,6 +106,23 @@ def _broker_url(app: Any) -> str:
     )
 
 
+def _sentinel_url(app: Any, parts: list[str]) -> str:
+    """The URL of a broker behind sentinels, with what kombu takes from the transport options in its query."""
+    if app.conf.broker_use_ssl:
+        raise SettingsError(
+            "dtimer_url is not set, and broker_use_ssl can't be taken over from a broker that is sentinel://: set "
+            "dtimer_url to a sentinel:// URL with ssl=true",
+            setting="dtimer_url",
+        )
+    options = app.conf.broker_transport_options or {}
+    given = {name: options.get(name) for name in ("master_name", "min_other_sentinels")}
+    given |= {f"sentinel_{name}": value for name, value in (options.get("sentinel_kwargs") or {}).items()}
+    # A member of ssl.VerifyMode goes by its name, which is Celery's spelling too.
+    query = urlencode({name: getattr(value, "name", value) for name, value in given.items() if value is not None})
+    first, *others = (part for part in parts if part.startswith("sentinel://"))
+    return ";".join([first + ("&" if "?" in first else "?") + query, *others])
+
+
 def _wrong(setting: str, wanted: str, value: Any) -> SettingsError:
     return SettingsError(f"{setting} is {wanted}, not {value!r}", setting=setting, value=value)
 
@@ -111,7 +132,7 @@ def _url(setting: str, value: Any) -> str:
         # Not shown: a list of URLs, or one in bytes, has its password all the same.
         raise SettingsError(f"{setting} is a URL, a string, not {type(value).__name__}", setting=setting)
     # Celery's spelling of what redis-py calls none, optional and required.
-    url = re.sub(r"(?<=[?&]ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), value)
+    url = re.sub(r"([?&]\w*ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1] + found[2].lower(), value)
     connect(url)
     return url
 

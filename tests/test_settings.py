@@ -1,5 +1,6 @@
 """Every setting in each of its forms, its default, what is said about a wrong one, and no password anywhere."""
 
+import ssl
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,7 @@ from celery import Celery
 from celery_dtimer import DTimerError, SettingsError, get_timer, install
 from celery_dtimer.extension import extension_of
 from celery_dtimer.settings import Settings
-from celery_dtimer.timer.connect import without_password
+from celery_dtimer.timer.connect import connect, without_password
 
 #: A right value of each setting, other than its default.
 RIGHT = {
@@ -155,6 +156,18 @@ def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
         ("max_payload", 1e6, "1000000.0"),
         ("compression", 1, "True or False"),
         ("compression", "zlib", "'zlib'"),
+        ("url", "sentinel://there:26379", "master_name"),
+        ("url", "sentinel://there:26379/0?master_name=", "master_name"),
+        ("url", "sentinel://?master_name=m", "host[:port]"),
+        ("url", "sentinel://one,,two?master_name=m", "host[:port]"),
+        ("url", "sentinel://one:port?master_name=m", "host[:port]"),
+        ("url", "sentinel://one:99999?master_name=m", "host[:port]"),
+        ("url", "sentinel://one/zero?master_name=m", "/database"),
+        ("url", "sentinel://one;redis://two?master_name=m", "host[:port]"),
+        ("url", "sentinel://one?master_name=m&min_other_sentinels=some", "min_other_sentinels"),
+        ("url", "sentinel://one?master_name=m&socket_timeout=soon", "socket_timeout"),
+        ("url", "sentinel://one?master_name=m&no_such_option=1", "'no_such_option'"),
+        ("url", "sentinel://one?master_name=m&sentinel_no_such_option=1", "'no_such_option'"),
     ],
 )
 def test_a_setting_of_a_wrong_type_or_out_of_range_is_an_error_that_names_it(configured, form, name, value, words):
@@ -249,7 +262,6 @@ def test_celerys_own_way_to_say_what_certificates_are_required_is_understood(con
         ("pyamqp://there", "pyamqp://there"),
         ("sqs://", "sqs://"),
         ("memory://", "memory://"),
-        ("sentinel://there:26379", "sentinel://there:26379"),
         (["amqp://one", "redis://two"], "amqp://one"),
         ([], "amqp"),
         (None, "amqp"),
@@ -262,6 +274,64 @@ def test_with_another_broker_the_url_is_required(configured, broker, named):
     assert named in str(caught.value) or broker in (None, [])
     assert "dtimer_url" in str(caught.value)
     assert "redis://" in str(caught.value)
+
+
+# --- sentinels
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "sentinel://user:p%2Fw@one:1/2;sentinel://user:p%2Fw@two/2",
+        ["sentinel://user:p%2Fw@one:1/2", "sentinel://user:p%2Fw@two/2"],
+    ],
+)
+def test_a_broker_behind_sentinels_is_the_timers_too_with_what_its_transport_options_say(configured, broker):
+    options = {"master_name": "m", "min_other_sentinels": 1, "visibility_timeout": 60}
+    options["sentinel_kwargs"] = {"password": "a&b", "socket_timeout": 0.5, "username": None, "ssl": True}
+    options["sentinel_kwargs"]["ssl_cert_reqs"] = ssl.CERT_OPTIONAL
+    url = configured(broker_url=broker, broker_transport_options=options).url
+    pool = connect(url).connection_pool
+    assert pool.service_name == "m"
+    assert pool.connection_kwargs["username"] == "user"
+    assert pool.connection_kwargs["password"] == "p/w"
+    assert pool.connection_kwargs["db"] == 2
+    assert pool.sentinel_manager.min_other_sentinels == 1
+    of_sentinels = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+    assert [(options["host"], options["port"]) for options in of_sentinels] == [("one", 1), ("two", 26379)]
+    assert [(options["password"], options["socket_timeout"]) for options in of_sentinels] == [("a&b", 0.5)] * 2
+    connection = pool.sentinel_manager.sentinels[0].connection_pool.make_connection()
+    assert connection.cert_reqs is ssl.CERT_OPTIONAL
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({}, "master_name"),
+        ({"broker_transport_options": {"master_name": "m"}, "broker_use_ssl": True}, "broker_use_ssl"),
+    ],
+)
+def test_a_broker_behind_sentinels_that_cannot_be_taken_over_is_an_error_that_says_why(configured, conf, words):
+    with pytest.raises(SettingsError, match=words) as caught:
+        configured(broker_url=f"sentinel://:{SECRET}@there:1;sentinel://:{SECRET}@here:1", **conf)
+    assert caught.value.setting == "dtimer_url"
+    assert SECRET not in "".join(chain(caught.value))
+
+
+def test_a_sentinel_url_has_hosts_and_options_of_both_kinds_of_server():
+    url = (
+        "sentinel://:pw@one:1,[::1]:2,three/4?master_name=m&ssl=true&ssl_cert_reqs=none&sentinel_ssl=true&client_name=c"
+    )
+    pool = connect(url).connection_pool
+    assert pool.connection_class.__mro__[-1] is object
+    connection = pool.make_connection()
+    assert connection.cert_reqs is ssl.CERT_NONE
+    assert (pool.connection_kwargs["db"], pool.connection_kwargs["client_name"]) == (4, "c")
+    sentinels = [sentinel.connection_pool for sentinel in pool.sentinel_manager.sentinels]
+    assert [p.connection_kwargs["host"] for p in sentinels] == ["one", "::1", "three"]
+    assert [p.connection_kwargs["port"] for p in sentinels] == [1, 2, 26379]
+    assert all("SSL" in p.connection_class.__name__ for p in sentinels)
+    assert all(not p.connection_kwargs.get("password") for p in sentinels)
 
 
 # --- passwords
@@ -298,6 +368,12 @@ def chain(error):
         {"broker_url": [f"amqp://user:{SECRET}@one", f"amqp://user:{SECRET}@two"]},
         {"broker_url": f"amqp://user:{SECRET}@one;amqp://user:{SECRET}@two"},
         {"broker_url": f"sentinel://:{SECRET}@one:26379;sentinel://:{SECRET}@two:26379"},
+        {"dtimer_url": f"sentinel://:{SECRET}@one:26379;sentinel://:{SECRET}@two:26379"},
+        {"dtimer_url": f"sentinel://:{SECRET}@one,two:port?master_name=m"},
+        {"dtimer_url": f"sentinel://:{SECRET}/slash@one,two?master_name=m"},
+        {"dtimer_url": f"sentinel://:{SECRET}?question@one,two?master_name=m"},
+        {"dtimer_url": f"sentinel://one?sentinel_password={SECRET}"},
+        {"dtimer_url": f"sentinel://one?master_name=m&sentinel_password={SECRET}&nothing=1"},
     ],
 )
 def test_no_password_is_in_any_text_of_an_error(configured, conf):
@@ -322,6 +398,8 @@ def test_settings_do_not_show_the_password_when_they_are_printed(configured):
         ("redis://user:pass@there:1/2?db=3", "redis://user:**@there:1/2?db=3"),
         ("unix://user:pass@/run/redis.sock?db=1", "unix://user:**@/run/redis.sock?db=1"),
         ("redis://there/0?db=1&password=pass&x=1", "redis://there/0?db=1&password=**&x=1"),
+        ("sentinel://:pass@one,two?sentinel_password=pass", "sentinel://:**@one,two?sentinel_password=**"),
+        ("sentinel://:pass@one;sentinel://:pass@two/1", "sentinel://:**@one;sentinel://:**@two/1"),
     ],
 )
 def test_a_url_is_shown_without_its_password_and_otherwise_as_it_is(url, shown):

@@ -7,13 +7,16 @@ retries commands on its own; a claim that is sent twice would claim twice. So bo
 import copy
 import os
 import re
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from celery_dtimer.errors import SettingsError
+from celery_dtimer.timer import sentinels
 
 #: Seconds to wait for a connection, and for the answer to a command that does not block.
 TIMEOUT = 5.0
@@ -21,7 +24,7 @@ TIMEOUT = 5.0
 #: Seconds that a wake connection blocks at a time. Its socket may wait a little longer than that.
 BLOCK = 30.0
 
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 #: Options of a rediss:// URL that name files.
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -42,22 +45,23 @@ def connect(url: str) -> redis.Redis:
             setting="dtimer_url",
             value=shown,
         )
-    # A connection to a Unix socket knows no such option.
-    keepalive = {} if scheme == "unix" else {"socket_keepalive": True}
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if scheme != "unix":
+        # A connection to a Unix socket knows no such option.
+        options["socket_keepalive"] = True
     try:
-        client = redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            **keepalive,
-        )
-    except ValueError:
-        # Its text may quote a part of the password.
+        client = sentinels.connect(url, **options) if scheme == "sentinel" else redis.Redis.from_url(url, **options)
+    except ValueError as exc:
+        # redis-py's text may quote a part of the password.
+        why = f": {exc}" if scheme == "sentinel" else ""
         raise SettingsError(
-            f"dtimer_url {shown!r} is no URL that redis-py understands; in a password, the characters / ? # [ ] @ "
-            "have to be percent-encoded",
+            f"dtimer_url {shown!r} is no URL that redis-py understands{why}; in a password, the characters "
+            "/ ? # [ ] @ have to be percent-encoded",
             setting="dtimer_url",
             value=shown,
         ) from None
@@ -94,12 +98,31 @@ def blocking_twin(client: redis.Redis) -> redis.Redis:
     options["socket_timeout"] = BLOCK + TIMEOUT
     # Taking its socket away is how a blocked command is ended: it must not be sent again then.
     options["retry"] = Retry(NoBackoff(), 0)
-    twin = type(pool)(connection_class=pool.connection_class, **options)
+    options["connection_class"] = pool.connection_class
+    if not isinstance(pool, SentinelConnectionPool):
+        return redis.Redis(connection_pool=type(pool)(**options))
+    manager = pool.sentinel_manager
+    options["connection_pool"] = None  # the pool puts itself there
+    twin = type(pool)(pool.service_name, manager, **options)
+    if isinstance(manager, sentinels.Sentinels):
+        manager.watch(twin)
     return redis.Redis(connection_pool=twin)
+
+
+def leave_replica(client: redis.Redis, exc: Exception) -> None:
+    """Drop a client's idle connections if ``exc`` says that they lead to a replica: the old master, after a failover.
+
+    The next one is made to where the URL leads now. Connections in use meet the same error, and are idle then.
+    """
+    # In the scripts of a Redis 6 it is a ResponseError like any other.
+    if isinstance(exc, ReadOnlyError) or "READONLY" in str(exc):
+        client.connection_pool.disconnect(inuse_connections=False)
 
 
 def without_password(url: str) -> str:
     """Return the URL as it may be logged, also one that is no URL because of the characters in its password."""
+    if ";sentinel://" in url:
+        return ";".join(without_password(part) for part in re.split(";(?=sentinel://)", url))
     url = re.sub(r"([?&]\w*password=)[^&]*", r"\1**", url)
     before, at, host = url.rpartition("@")
     scheme, mark, user = before.rpartition("://")

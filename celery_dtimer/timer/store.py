@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import redis
-from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
 
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
+from celery_dtimer.timer.connect import leave_replica
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.scripts import NAMES, Call, load
@@ -62,10 +63,14 @@ class Store:
         script = call.script
         operands = (len(call.keys), *call.keys, *call.args)
         try:
-            return self.client.execute_command("EVALSHA", script.sha, *operands)
-        except NoScriptError:
-            # EVAL keeps the script for the next time.
-            return self.client.execute_command("EVAL", script.source, *operands)
+            try:
+                return self.client.execute_command("EVALSHA", script.sha, *operands)
+            except NoScriptError:
+                # EVAL keeps the script for the next time.
+                return self.client.execute_command("EVAL", script.source, *operands)
+        except ResponseError as exc:
+            leave_replica(self.client, exc)
+            raise
 
     def load_scripts(self) -> None:
         """Send all scripts ahead, so that no call of run_all has to be made up for after the ones behind it."""
@@ -96,6 +101,8 @@ class Store:
                 replies[i] = self.run_all([calls[i]])[0]
             elif isinstance(reply, UNAVAILABLE):
                 raise reply
+            elif isinstance(reply, ResponseError):
+                leave_replica(self.client, reply)
         return replies
 
     # --- posting

@@ -86,5 +86,7 @@ class Waker:
                 self._stopped.wait(PAUSE)
             except (RedisError, OSError, AttributeError, ValueError):
                 # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
+                # On a new connection the next time: a server that has become a replica refuses this one for ever.
+                self._client.connection_pool.disconnect(inuse_connections=False)
                 if keys == self._keys:
                     self._stopped.wait(PAUSE)

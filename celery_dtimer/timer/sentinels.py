@@ -1,0 +1,175 @@
+"""Redis Sentinel: from a sentinel:// URL to a client that follows the master.
+
+redis-py's own classes find the master whenever they connect; these mend what a timer can't live with.
+"""
+
+import re
+import weakref
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import redis
+from redis.connection import ConnectionPool, parse_url
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+#: Where a sentinel listens, unless the URL says otherwise.
+PORT = 26379
+
+#: Seconds to wait for a sentinel. They are asked one after the other, and one that is cut off costs that.
+TIMEOUT = 1.0
+
+SHAPE = "sentinel://[user:password@]host[:port][,host[:port]...][/database]?master_name=name"
+
+_PART = re.compile(
+    r"sentinel://(?:(?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(?:/(?P<database>\d*))?(?:\?(?P<query>[^#]*))?"
+)
+_HOST = re.compile(r"(?P<host>\[[\da-fA-F:.]+\]|[^:\[\]\s]+)(?::(?P<port>\d{1,5}))?")
+
+
+class _ReadsToTheEnd:
+    """Closes a connection whose read was interrupted, by a signal or by a soft time limit.
+
+    redis-py does so for every connection but a sentinel's. The next command would be given this one's answer.
+    """
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        options.setdefault("disconnect_on_error", True)
+        return super().read_response(*args, **options)  # type: ignore[misc] # of the connection that this is mixed into
+
+
+class MasterConnection(_ReadsToTheEnd, SentinelManagedConnection):
+    """A connection to whatever server is the master when it connects."""
+
+
+class MasterSSLConnection(_ReadsToTheEnd, SentinelManagedSSLConnection):
+    """The same over TLS."""
+
+
+class Sentinels(Sentinel):
+    """The sentinels of one master, asked whenever a connection is made. No connection to them is kept.
+
+    Args:
+        hosts: (host, port) of each.
+        sentinel_kwargs: redis-py's options for connections to them.
+        min_other_sentinels: One that sees fewer others is not believed.
+    """
+
+    def __init__(self, hosts: list[tuple[str, int]], sentinel_kwargs: dict[str, Any], min_other_sentinels: int) -> None:
+        super().__init__(hosts, min_other_sentinels, sentinel_kwargs)  # type: ignore[no-untyped-call] # it has no types
+        self._hosts = ", ".join(f"{host}:{port}" for host, port in hosts)
+        self._master: tuple[str, int] | None = None
+        self._blocking: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+
+    def watch(self, pool: ConnectionPool) -> None:
+        """Take a pool's connections away as soon as another master is found, also those that block.
+
+        A host that has gone dark does not close its connections: one that blocks would not notice for half a minute.
+        """
+        self._blocking.add(pool)
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the master's (host, port), by the first sentinel that knows one which is up.
+
+        Raises:
+            MasterNotFoundError: None does, or none answers. It is a redis.ConnectionError.
+        """
+        heard = []
+        for sentinel in self.sentinels:
+            try:
+                masters: Any = sentinel.sentinel_masters()
+            except (redis.RedisError, OSError) as exc:
+                heard.append(str(exc))
+                continue
+            finally:
+                sentinel.connection_pool.disconnect(inuse_connections=False)
+            state = masters.get(service_name)
+            if state and _is_up(state) and state["num-other-sentinels"] >= self.min_other_sentinels:
+                # The next time, this one is asked first. Threads share the list: it is replaced, not changed.
+                self.sentinels = [sentinel, *(other for other in self.sentinels if other is not sentinel)]
+                return self._found((state["ip"], state["port"]))
+            heard.append("it is not up, or too few sentinels see it" if state else "an unknown name")
+        raise MasterNotFoundError(f"no sentinel of {self._hosts} has a master {service_name!r}: {'; '.join(heard)}")
+
+    def _found(self, master: tuple[str, int]) -> tuple[str, int]:
+        before, self._master = self._master, master
+        if before not in (None, master):
+            for pool in list(self._blocking):
+                pool.disconnect()
+        return master
+
+
+def _is_up(state: dict[str, Any]) -> bool:
+    return bool(state["is_master"] and not state["is_sdown"] and not state["is_odown"])
+
+
+def connect(url: str, **defaults: Any) -> redis.Redis:
+    """Return a client of the master that the sentinels of ``url`` name; nothing is sent yet.
+
+    Besides ``master_name``, the URL's query may have ``min_other_sentinels``, ``ssl=true``, and redis-py's options for
+    connections to the Redis; with ``sentinel_`` in front, those for connections to the sentinels.
+
+    Args:
+        url: Of the form SHAPE; or kombu's, ``sentinel://host;sentinel://host``.
+        defaults: redis-py's options, for what the URL does not say.
+
+    Raises:
+        ValueError: The URL is none of those. The text shows no part of it but the names of options.
+    """
+    hosts, user, database, query = _parse(url)
+    master_name = query.pop("master_name", "")
+    if not master_name:
+        raise ValueError("it lacks ?master_name=, the name that the sentinels know the master by")
+    least = query.pop("min_other_sentinels", "0")
+    if not least.isdecimal():
+        raise ValueError("min_other_sentinels is a whole number from 0 on")
+    of_sentinels = {k.removeprefix("sentinel_"): query.pop(k) for k in list(query) if k.startswith("sentinel_")}
+    options, ssl = _options(query, user, database)
+    sentinel_options, sentinel_ssl = _options(of_sentinels)
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    try:
+        sentinels = Sentinels(hosts, {**defaults, **timeouts, **sentinel_options, "ssl": sentinel_ssl}, int(least))
+        pool = SentinelConnectionPool(
+            master_name,
+            sentinels,
+            connection_class=MasterSSLConnection if ssl else MasterConnection,
+            **{**defaults, **options},
+        )
+    except TypeError as exc:
+        unknown = re.search(r"'\w+'$", str(exc))
+        raise ValueError(f"redis-py has no option {unknown[0] if unknown else 'of one of these names'}") from None
+    return redis.Redis(connection_pool=pool)
+
+
+def _parse(url: str) -> tuple[list[tuple[str, int]], str, str, dict[str, str]]:
+    """Take a URL apart: hosts, user and password, database, query. What several parts say, the first one says."""
+    hosts: list[tuple[str, int]] = []
+    user = database = ""
+    query: dict[str, str] = {}
+    for part in url.split(";"):
+        found = _PART.fullmatch(part)
+        addresses = [_HOST.fullmatch(host) for host in found["hosts"].split(",")] if found else [None]
+        for address in addresses:
+            if found is None or address is None or not 0 < int(address["port"] or PORT) < 2**16:
+                raise ValueError(f"it is not of the form {SHAPE}")
+            hosts.append((address["host"].strip("[]"), int(address["port"] or PORT)))
+        if found is not None:
+            user = user or found["user"] or ""
+            database = database or found["database"] or ""
+            query = {**dict(parse_qsl(found["query"] or "", keep_blank_values=True)), **query}
+    return hosts, user, database, query
+
+
+def _options(query: dict[str, str], user: str = "", database: str = "") -> tuple[dict[str, Any], bool]:
+    """Let redis-py read the options of a connection, as it does those of a redis:// URL; and whether over TLS."""
+    ssl = query.pop("ssl", "false").lower() in ("true", "1", "yes", "on")
+    scheme = "rediss" if ssl else "redis"
+    options: dict[str, Any] = dict(parse_url(f"{scheme}://{user}@host/{database}?{urlencode(query)}"))
+    for name in ("host", "port", "connection_class"):
+        options.pop(name, None)
+    return options, ssl
