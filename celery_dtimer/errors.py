@@ -68,6 +68,36 @@ class TimerUnavailableError(DTimerError, ConnectionError):
         self.event_ids = tuple(event_ids)
 
 
+class NotReplicatedError(DTimerError, RuntimeError):
+    """Events are stored, and fewer replicas than ``dtimer_wait_replicas`` have them: a failover may lose them.
+
+    Attributes:
+        event_ids: Ids of the events, all of them stored.
+        wanted: So many replicas were to have them.
+        replicas: So many said in time that they do.
+    """
+
+    def __init__(self, message: str, *, event_ids: Sequence[str], wanted: int, replicas: int) -> None:
+        super().__init__(message)
+        self.event_ids = tuple(event_ids)
+        self.wanted = wanted
+        self.replicas = replicas
+
+
+class EvictionPolicyError(DTimerError, RuntimeError):
+    """The timer's Redis may evict the timer's keys when it is full, and ``dtimer_eviction_check`` is ``"error"``.
+
+    Attributes:
+        policy: Its ``maxmemory-policy``.
+        maxmemory: Its ``maxmemory``, in bytes.
+    """
+
+    def __init__(self, message: str, *, policy: str, maxmemory: int) -> None:
+        super().__init__(message)
+        self.policy = policy
+        self.maxmemory = maxmemory
+
+
 class TimerFullError(DTimerError):
     """The timer's Redis is at its ``maxmemory`` and refused a post, or a change. Nothing was stored or changed.
 
@@ -82,10 +112,20 @@ class PostManyError(DTimerError):
         stored: Ids of the events that are stored.
         refused: Ids of the events that were refused, since another event of the same id is pending.
         unknown: Ids of the events that may or may not be stored; posting them again is safe.
+        not_replicated: Ids of those among the stored that too few replicas have, see ``NotReplicatedError``.
     """
 
-    def __init__(self, message: str, *, stored: Sequence[str], refused: Sequence[str], unknown: Sequence[str]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        stored: Sequence[str],
+        refused: Sequence[str],
+        unknown: Sequence[str],
+        not_replicated: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.stored = tuple(stored)
         self.refused = tuple(refused)
         self.unknown = tuple(unknown)
+        self.not_replicated = tuple(not_replicated)

@@ -9,6 +9,7 @@ from celery_dtimer.errors import NotInstalledError
 from celery_dtimer.settings import Settings
 from celery_dtimer.timer.connect import connect
 from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.replication import Replication
 from celery_dtimer.timer.store import Store
 
 #: The app's attribute that holds its Extension.
@@ -78,7 +79,12 @@ class Extension:
         """The stored events; its connections survive a fork."""
         with self._lock:
             if self._store is None:
-                self._store = Store(connect(self.settings.url), Keys(self.settings.namespace))
+                settings = self.settings
+                self._store = Store(
+                    connect(settings.url),
+                    Keys(settings.namespace),
+                    Replication(settings.wait_replicas, settings.wait_timeout),
+                )
             return self._store
 
 

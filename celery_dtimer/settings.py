@@ -16,7 +16,9 @@ from celery_dtimer.errors import InvalidEventError, SettingsError
 from celery_dtimer.timer.connect import SCHEMES, connect, without_password
 from celery_dtimer.timer.dtimer import MAX_PAYLOAD, MAX_REDELIVERIES, MIN_CONFIRM_TIMEOUT
 from celery_dtimer.timer.events import check_max_redeliveries
+from celery_dtimer.timer.health import MODES, EvictionCheck, check_mode
 from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.replication import MAX_WAIT_TIMEOUT, MIN_WAIT_TIMEOUT, WAIT_TIMEOUT
 
 PREFIX = "dtimer_"
 
@@ -36,6 +38,10 @@ class Settings:
             None: only what is posted does.
         max_payload: Largest stored message, in bytes.
         compression: Whether messages are stored compressed. Workers from before this setting park those.
+        wait_replicas: A post returns when so many replicas of the timer's Redis have the event.
+        wait_timeout: Seconds that a post waits for them.
+        eviction_check: What a worker does, as it starts, about a Redis that may evict the timer's keys: ``"ignore"``,
+            ``"warn"`` (in its log) or ``"error"``.
     """
 
     url: str = field(repr=False)  # it may have a password
@@ -46,6 +52,9 @@ class Settings:
     takeover: float | None = None
     max_payload: int = MAX_PAYLOAD
     compression: bool = False
+    wait_replicas: int = 0
+    wait_timeout: float = WAIT_TIMEOUT
+    eviction_check: EvictionCheck = "warn"
 
     @classmethod
     def from_app(cls, app: Any, given: dict[str, Any]) -> Self:
@@ -143,9 +152,9 @@ def _namespace(setting: str, value: Any) -> str:
     return Keys(value).namespace
 
 
-def _count(setting: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _wrong(setting, "a whole number from 1 on", value)
+def _count(setting: str, value: Any, *, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise _wrong(setting, f"a whole number from {least} on", value)
     return value
 
 
@@ -156,7 +165,7 @@ def _redeliveries(setting: str, value: Any) -> int:
         raise _wrong(setting, "a whole number from 0 on", value) from None
 
 
-def _seconds(setting: str, value: Any, *, least: float) -> float:
+def _seconds(setting: str, value: Any, *, least: float, most: float = math.inf) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if not isinstance(value, numbers.Real | Decimal) or isinstance(value, bool):
@@ -165,8 +174,8 @@ def _seconds(setting: str, value: Any, *, least: float) -> float:
         seconds = float(value)
     except (OverflowError, ValueError):
         seconds = math.nan
-    if not math.isfinite(seconds) or seconds < least:
-        raise _wrong(setting, f"{least:g} s or more, and finite", value)
+    if not math.isfinite(seconds) or not least <= seconds <= most:
+        raise _wrong(setting, f"{least:g} s {'or more, and finite' if most == math.inf else f'to {most:g} s'}", value)
     return seconds
 
 
@@ -174,6 +183,13 @@ def _flag(setting: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(setting, "True or False", value)
     return value
+
+
+def _mode(setting: str, value: Any) -> EvictionCheck:
+    try:
+        return check_mode(value)
+    except InvalidEventError:
+        raise _wrong(setting, f"one of {', '.join(MODES)}", value) from None
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -185,4 +201,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "takeover": partial(_seconds, least=0.0),
     "max_payload": _count,
     "compression": _flag,
+    "wait_replicas": partial(_count, least=0),
+    "wait_timeout": partial(_seconds, least=MIN_WAIT_TIMEOUT, most=MAX_WAIT_TIMEOUT),
+    "eviction_check": _mode,
 }

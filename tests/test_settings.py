@@ -24,6 +24,9 @@ RIGHT = {
     "takeover": 0.0,
     "max_payload": 1000,
     "compression": True,
+    "wait_replicas": 2,
+    "wait_timeout": 0.5,
+    "eviction_check": "error",
 }
 
 
@@ -59,6 +62,9 @@ def test_the_defaults(configured):
         takeover=None,
         max_payload=512 * 1024,
         compression=False,
+        wait_replicas=0,
+        wait_timeout=1.0,
+        eviction_check="warn",
     )
 
 
@@ -156,6 +162,16 @@ def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
         ("max_payload", 1e6, "1000000.0"),
         ("compression", 1, "True or False"),
         ("compression", "zlib", "'zlib'"),
+        ("wait_replicas", -1, "0 on"),
+        ("wait_replicas", True, "True"),
+        ("wait_replicas", "1", "'1'"),
+        ("wait_timeout", 0, "0.001 s to 4 s"),
+        ("wait_timeout", 4.5, "4 s"),
+        ("wait_timeout", "1", "timedelta"),
+        ("wait_timeout", float("nan"), "nan"),
+        ("eviction_check", "fail", "ignore, warn, error"),
+        ("eviction_check", True, "True"),
+        ("eviction_check", [], "[]"),
         ("url", "sentinel://there:26379", "master_name"),
         ("url", "sentinel://there:26379/0?master_name=", "master_name"),
         ("url", "sentinel://?master_name=m", "host[:port]"),

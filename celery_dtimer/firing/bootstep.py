@@ -6,6 +6,7 @@ from celery import bootsteps
 
 from celery_dtimer.extension import extension_of
 from celery_dtimer.firing.delivery import Firing
+from celery_dtimer.timer.health import check_eviction
 
 
 class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships no types
@@ -23,8 +24,12 @@ class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships 
         self.firing: Firing | None = None
 
     def create(self, consumer: Any) -> None:
-        """Check the settings while the worker can still refuse to start."""
-        extension_of(consumer.app).settings  # noqa: B018 - reading them is what checks them
+        """Check the settings, and the Redis as far as it answers, while the worker can still refuse to start."""
+        extension = extension_of(consumer.app)
+        client = extension.store.client
+        check_eviction(client, extension.settings.eviction_check)
+        # The pool's processes are forked after this, and need none of it.
+        client.connection_pool.disconnect()
 
     def start(self, consumer: Any) -> None:
         """Fire, from now on, into this consumer."""

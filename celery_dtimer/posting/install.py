@@ -69,6 +69,9 @@ def get_timer(app: Any) -> DTimer:
         queues=(app.conf.task_default_queue,),
         max_redeliveries=settings.max_redeliveries,
         max_payload=settings.max_payload,
+        wait_replicas=settings.wait_replicas,
+        wait_timeout=settings.wait_timeout,
+        eviction_check=settings.eviction_check,
     )
 
 

@@ -13,7 +13,7 @@ from kombu.serialization import dumps
 from kombu.utils.functional import retry_over_time
 
 from celery_dtimer import message
-from celery_dtimer.errors import EventExistsError, PayloadError, TimerUnavailableError
+from celery_dtimer.errors import EventExistsError, NotReplicatedError, PayloadError, TimerUnavailableError
 from celery_dtimer.extension import Extension
 from celery_dtimer.posting.routing import queue_of
 from celery_dtimer.timer.events import NewEvent, check_id, check_payload, check_queue
@@ -139,7 +139,14 @@ class TimerProducer:
         conflict = posting.on_conflict
 
         def attempt() -> int:
-            return store.post([event], conflict=conflict, max_wait_ms=posting.max_wait_ms)[0]
+            try:
+                return store.post([event], conflict=conflict, max_wait_ms=posting.max_wait_ms)[0]
+            except NotReplicatedError as exc:
+                if posting.on_conflict != "follow":
+                    raise
+                # Celery would reject, and so park, the delivery that is being retried, beside the event that is stored.
+                logger.warning("task %s is retried: %s", event_id, exc, extra={"dtimer_event": event_id})
+                return 0
 
         def repeat(exc: Exception, interval: float) -> float:
             nonlocal conflict

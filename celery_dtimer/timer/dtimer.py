@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from celery_dtimer.errors import (
     EventExistsError,
     InvalidDelayError,
     InvalidEventError,
+    NotReplicatedError,
     PostManyError,
     TimerFullError,
     TimerUnavailableError,
@@ -34,8 +36,10 @@ from celery_dtimer.timer.events import (
     check_payload,
     check_queue,
 )
+from celery_dtimer.timer.health import EvictionCheck, check_eviction, check_mode
 from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.listener import Listener
+from celery_dtimer.timer.replication import WAIT_TIMEOUT, Replication, joined
 from celery_dtimer.timer.scripts import Call
 from celery_dtimer.timer.store import BATCH, Store
 from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, max_wait_to_ms, ms_to_datetime
@@ -83,6 +87,10 @@ class DTimer:
         max_redeliveries: Default of ``post``.
         max_payload: Largest payload, in bytes.
         name: What ``peek`` shows as the holder of an event; by default pid@host.
+        wait_replicas: A post returns when so many replicas of the Redis have the event.
+        wait_timeout: Seconds, or a timedelta, that it waits for them, 4 s at most.
+        eviction_check: What ``join`` does about a Redis that may evict the timer's keys: ``"ignore"``, ``"warn"`` (in
+            the log) or ``"error"``.
 
     Raises:
         SettingsError: The URL is none that redis-py understands, or the namespace is no plain name.
@@ -100,6 +108,9 @@ class DTimer:
         max_redeliveries: int = MAX_REDELIVERIES,
         max_payload: int = MAX_PAYLOAD,
         name: str | None = None,
+        wait_replicas: int = 0,
+        wait_timeout: Delay = WAIT_TIMEOUT,
+        eviction_check: EvictionCheck = "warn",
     ) -> None:
         _check_whole("max_events", max_events, 1)
         _check_whole("max_payload", max_payload, 0)
@@ -120,7 +131,8 @@ class DTimer:
         self.max_redeliveries = check_max_redeliveries(max_redeliveries)
         self.max_payload = max_payload
         self.name = name
-        self.store = Store(client, Keys(namespace))
+        self.eviction_check = check_mode(eviction_check)
+        self.store = Store(client, Keys(namespace), Replication.checked(wait_replicas, wait_timeout))
         self._first_max_events = self._max_events = max_events
         self._listener: Listener | None = None
         self._event_handler: EventHandler | None = None
@@ -147,9 +159,14 @@ class DTimer:
         return handler
 
     def join(self) -> None:
-        """Start to listen. Does nothing if it listens already."""
+        """Start to listen. Does nothing if it listens already.
+
+        Raises:
+            EvictionPolicyError: Redis may evict the timer's keys, and ``eviction_check`` is ``"error"``.
+        """
         if self._listener is not None:
             return
+        check_eviction(self.store.client, self.eviction_check)
         listener = Listener(
             self.store,
             queues=lambda: self.queues,
@@ -256,6 +273,7 @@ class DTimer:
             EventExistsError: An event of this id is pending, and on_conflict is "error".
             TimerFullError: Redis is at its maxmemory.
             TimerUnavailableError: Redis did not answer; the event may or may not be stored.
+            NotReplicatedError: The event is stored, and fewer than ``wait_replicas`` replicas have it.
         """
         event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries))
         due_ms = self.store.post(
@@ -279,11 +297,13 @@ class DTimer:
         Raises:
             InvalidEventError: An argument of one of them is not what the timer can store; nothing is stored.
             PostManyError: Not all are stored; it names those that are, and those that may be.
+            NotReplicatedError: All are stored, and fewer than ``wait_replicas`` replicas have those that it names.
         """
         events = [self._new_event(post) for post in posts]
         conflict = _conflict(on_conflict)
         stored: list[str] = []
         refused: list[str] = []
+        lacking: NotReplicatedError | None = None
         by_queue = sorted(events, key=lambda event: event.queue)
         for _, group in groupby(by_queue, key=lambda event: event.queue):
             members = list(group)
@@ -291,6 +311,9 @@ class DTimer:
                 batch = members[start : start + BATCH]
                 try:
                     replies = self.store.post(batch, conflict=conflict)
+                except NotReplicatedError as exc:
+                    lacking = joined(lacking, exc)
+                    replies = _replies(batch, exc.event_ids)
                 except (TimerUnavailableError, TimerFullError) as exc:
                     unknown = [e.id for e in batch] if isinstance(exc, TimerUnavailableError) else []
                     raise PostManyError(
@@ -299,6 +322,7 @@ class DTimer:
                         stored=stored,
                         refused=refused,
                         unknown=unknown,
+                        not_replicated=lacking.event_ids if lacking else (),
                     ) from exc
                 for event, due_ms in zip(batch, replies, strict=True):
                     (refused if due_ms < 0 else stored).append(event.id)
@@ -308,7 +332,10 @@ class DTimer:
                 stored=stored,
                 refused=refused,
                 unknown=(),
-            )
+                not_replicated=lacking.event_ids if lacking else (),
+            ) from lacking
+        if lacking:
+            raise lacking
         return [event.id for event in events]
 
     def _new_event(self, post: Post) -> NewEvent:
@@ -445,6 +472,16 @@ def _check_timeout(value: object) -> float:
             value=value,
         )
     return seconds
+
+
+def _replies(batch: Sequence[NewEvent], stored: Sequence[str]) -> list[int]:
+    """Replies as post's: 1 for an event that is stored, -1 for one that was refused; of one id, the first is stored."""
+    left = Counter(stored)
+    replies = []
+    for event in batch:
+        replies.append(1 if left[event.id] > 0 else -1)
+        left[event.id] -= 1
+    return replies
 
 
 def _conflict(on_conflict: str) -> str:

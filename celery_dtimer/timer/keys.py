@@ -19,6 +19,7 @@ class Keys:
         leased: Hash of lease key to record.
         parked: Hash of event id to record.
         promise: Hash of queue to the promised instant.
+        wait: Written for a millisecond, where a post is to be waited for that wrote nothing.
     """
 
     namespace: str
@@ -28,6 +29,7 @@ class Keys:
     leased: str = field(init=False)
     parked: str = field(init=False)
     promise: str = field(init=False)
+    wait: str = field(init=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^{}:\s]{1,100}", self.namespace):
@@ -39,7 +41,7 @@ class Keys:
             )
         prefix = f"{{{self.namespace}:{self.shard}}}:"
         object.__setattr__(self, "prefix", prefix)
-        for name in ("events", "leased", "parked", "promise"):
+        for name in ("events", "leased", "parked", "promise", "wait"):
             object.__setattr__(self, name, prefix + name)
 
     def due(self, queue: str) -> str:

@@ -15,6 +15,7 @@ from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.connect import leave_replica
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.keys import Keys
+from celery_dtimer.timer.replication import Replication
 from celery_dtimer.timer.scripts import NAMES, Call, load
 from celery_dtimer.timer.times import ms_to_datetime
 
@@ -23,6 +24,9 @@ UNAVAILABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, 
 
 #: Events in one call of a script: long enough to be cheap, short enough not to hold Redis up (about 2 ms).
 BATCH = 500
+
+#: What a post of an event that is there already may mean, and leave it as it is.
+MAY_WRITE_NOTHING = ("keep", "again", "postpone")
 
 #: A promise that is overdue by more than this many milliseconds has lapsed, and anybody may take it over.
 PROMISE_GRACE_MS = 20
@@ -50,11 +54,13 @@ class Store:
     Args:
         client: The redis-py client that everything is sent with.
         keys: The shard's key names.
+        replication: What a post waits for; by default for no replica.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, replication: Replication | None = None) -> None:
         self.client = client
         self.keys = keys
+        self.replication = replication or Replication()
 
     # --- sending
 
@@ -116,6 +122,7 @@ class Store:
         Raises:
             TimerUnavailableError: Each of them may or may not be stored.
             TimerFullError: None of them is stored.
+            NotReplicatedError: Those that were not refused are stored, and too few replicas have them.
         """
         queue = events[0].queue
         keys = self.keys
@@ -124,8 +131,14 @@ class Store:
             args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload)
         names = (keys.events, keys.leased, keys.due(queue), keys.promise, keys.wake(queue))
         call = Call(load("post"), names, tuple(args))
+        waits = self.replication.replicas > 0
         try:
-            reply: list[int] = self.run(call)
+            reply: list[int]
+            if waits:
+                touch = keys.wait if conflict in MAY_WRITE_NOTHING else None
+                reply, reached = self.replication.send(self.client, call, touch)
+            else:
+                reply = self.run(call)
         except (RedisError, OSError) as exc:
             if _is_full(exc):
                 raise TimerFullError(
@@ -139,6 +152,8 @@ class Store:
                 "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
                 event_ids=ids,
             ) from exc
+        if waits:
+            self.replication.check([e.id for e, due_ms in zip(events, reply, strict=True) if due_ms >= 0], reached)
         return reply
 
     # --- delivering (built here, sent by the listener, several in one round trip)

@@ -116,7 +116,7 @@ def test_every_setting_is_in_its_table_with_its_default_and_in_every_form(field)
     page = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
     [row] = re.findall(rf"^\| `{PREFIX}{field.name}` \|(.*)$", page, re.MULTILINE)
     if field.name != "url":
-        default = str(field.default).replace("dt", '"dt"')
+        default = f'"{field.default}"' if isinstance(field.default, str) else field.default
         assert row.split("|")[2].strip() == f"`{default}`"
     assert f"{field.name}=..." in page
     assert f"`CELERY_DTIMER_{field.name.upper()}`" in page

@@ -56,6 +56,18 @@ def test_a_post_to_a_replica_is_unavailable_and_the_next_one_goes_to_the_new_mas
         assert timer.peek("y") is not None
 
 
+def test_so_is_a_post_that_waits_for_replicas(pair):
+    with DTimer(pair.url, wait_replicas=1, wait_timeout=0.01) as timer:
+        with pytest.raises(RuntimeError, match="0 replicas"):
+            timer.post(b"p", 60, id="x")
+        pair.fail_over()
+        with pytest.raises(TimerUnavailableError):
+            timer.post(b"p", 60, id="y")
+        with pytest.raises(RuntimeError, match="0 replicas"):
+            timer.post(b"p", 60, id="y")
+        assert timer.peek("y") is not None
+
+
 def test_a_confirm_is_unavailable_too_and_the_connection_left(pair):
     with DTimer(pair.url) as timer:
         timer.post(b"p", 60, id="x")

@@ -1,0 +1,63 @@
+"""Whether the Redis is one that keeps what the timer gives it."""
+
+import logging
+from typing import Any, Literal, get_args
+
+import redis
+from redis.exceptions import RedisError
+
+from celery_dtimer.errors import EvictionPolicyError, InvalidEventError
+
+logger = logging.getLogger(__name__)
+
+#: What is done about a Redis that may evict the timer's keys.
+EvictionCheck = Literal["ignore", "warn", "error"]
+MODES: tuple[str, ...] = get_args(EvictionCheck)
+
+
+def check_mode(mode: Any) -> EvictionCheck:
+    """Return the mode, or raise InvalidEventError if it is none."""
+    if mode not in MODES:
+        raise InvalidEventError(
+            f"eviction_check is one of {', '.join(MODES)}, not {mode!r}", argument="eviction_check", value=mode
+        )
+    found: EvictionCheck = mode
+    return found
+
+
+def check_eviction(client: redis.Redis, mode: EvictionCheck) -> None:
+    """Ask a Redis whether it may evict the timer's keys when it is full, and report that in ``mode``.
+
+    A Redis that does not answer now, or may not be asked, is no reason to fail.
+
+    Raises:
+        EvictionPolicyError: It may, and the mode is ``"error"``.
+    """
+    if mode == "ignore":
+        return
+    try:
+        maxmemory, policy = _memory_limit(client)
+    except (RedisError, OSError, KeyError, ValueError) as exc:
+        logger.info("the timer's Redis was not asked for its eviction policy: %r", exc)
+        return
+    # The timer's keys have no expiry, so that a volatile policy leaves them alone.
+    if maxmemory == 0 or not policy.startswith("allkeys"):
+        return
+    text = (
+        f"the timer's Redis evicts keys when it is full (maxmemory-policy {policy}, maxmemory {maxmemory} bytes), and "
+        "may delete the one that holds all events: set its policy to noeviction or to a volatile one, or give the "
+        "timer a Redis of its own with dtimer_url (dtimer_eviction_check='ignore' ends this check)"
+    )
+    if mode == "error":
+        raise EvictionPolicyError(text, policy=policy, maxmemory=maxmemory)
+    logger.warning(text, extra={"dtimer_policy": policy})
+
+
+def _memory_limit(client: redis.Redis) -> tuple[int, str]:
+    """The maxmemory in bytes (0: none) and the policy; INFO is allowed in more places than CONFIG."""
+    # redis-py's types allow for the asyncio client's answers.
+    info: Any = client.info("memory")
+    if "maxmemory_policy" not in info or "maxmemory" not in info:
+        config: Any = client.config_get("maxmemory*")
+        info = {"maxmemory": config["maxmemory"], "maxmemory_policy": config["maxmemory-policy"]}
+    return int(info["maxmemory"]), str(info["maxmemory_policy"])

@@ -1,0 +1,115 @@
+"""A post that waits until replicas have what it stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, RedisError
+
+from celery_dtimer.errors import InvalidEventError, NotReplicatedError
+from celery_dtimer.timer.connect import TIMEOUT, leave_replica
+from celery_dtimer.timer.scripts import Call
+
+#: Seconds that a post waits for replicas, unless set otherwise.
+WAIT_TIMEOUT = 1.0
+
+#: Least and most of them. The answer has to come within the connection's own timeout.
+MIN_WAIT_TIMEOUT, MAX_WAIT_TIMEOUT = 0.001, TIMEOUT - 1.0
+
+
+@dataclass(frozen=True)
+class Replication:
+    """How many replicas have to have an event before its post returns, and how long that may take.
+
+    Attributes:
+        replicas: So many; 0: the post does not wait.
+        timeout: Seconds.
+    """
+
+    replicas: int = 0
+    timeout: float = WAIT_TIMEOUT
+
+    @classmethod
+    def checked(cls, replicas: object, timeout: object) -> "Replication":
+        """Make one of arguments of any type; the timeout may be a timedelta.
+
+        Raises:
+            InvalidEventError: One of them is out of its range.
+        """
+        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+            raise InvalidEventError(
+                f"wait_replicas is 0 or more, not {replicas!r}", argument="wait_replicas", value=replicas
+            )
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if (
+            not isinstance(seconds, int | float)
+            or isinstance(seconds, bool)
+            or not MIN_WAIT_TIMEOUT <= seconds <= MAX_WAIT_TIMEOUT
+        ):
+            raise InvalidEventError(
+                f"wait_timeout is {MIN_WAIT_TIMEOUT:g} to {MAX_WAIT_TIMEOUT:g} s, not {timeout!r}",
+                argument="wait_timeout",
+                value=timeout,
+            )
+        return cls(replicas, seconds)
+
+    def send(self, client: redis.Redis, call: Call, touch: str | None) -> tuple[Any, int | RedisError]:
+        """Send a post and a WAIT on one connection.
+
+        Args:
+            client: Where to.
+            call: The post.
+            touch: A key to be written for a millisecond, where the post itself may write nothing: WAIT waits for the
+                last write of its own connection, and an event that was found there is none.
+
+        Returns:
+            The post's reply, and how many replicas have it, or why that is not known.
+        """
+        script = call.script
+        for command, code in (("EVALSHA", script.sha), ("EVAL", script.source)):
+            with client.pipeline(transaction=False) as pipe:
+                pipe.execute_command(command, code, len(call.keys), *call.keys, *call.args)
+                if touch is not None:
+                    pipe.execute_command("SET", touch, "", "PX", 1)
+                pipe.execute_command("WAIT", self.replicas, round(self.timeout * 1000))
+                reply, *others = pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+        if isinstance(reply, RedisError):
+            leave_replica(client, reply)
+            raise reply
+        return reply, next((other for other in others if isinstance(other, RedisError)), others[-1])
+
+    def check(self, stored: Sequence[str], reached: int | RedisError) -> None:
+        """Hold what ``send`` said of replicas against what was asked for; ``stored`` are the ids in question.
+
+        Raises:
+            NotReplicatedError: Too few have them.
+        """
+        cause = reached if isinstance(reached, RedisError) else None
+        count = 0 if isinstance(reached, RedisError) else reached
+        if not stored or count >= self.replicas:
+            return
+        named = f"event {stored[0]} is" if len(stored) == 1 else f"{len(stored)} events, {stored[0]} first, are"
+        raise NotReplicatedError(
+            f"{named} stored, but {count} replicas had that within {self.timeout:g} s, and dtimer_wait_replicas is "
+            f"{self.replicas}: a failover now may lose it. To post again, use the same id"
+            + (f" ({cause})" if cause else ""),
+            event_ids=stored,
+            wanted=self.replicas,
+            replicas=count,
+        ) from cause
+
+
+def joined(before: NotReplicatedError | None, now: NotReplicatedError) -> NotReplicatedError:
+    """One error for the events of both; the first one's text names the first of them."""
+    if before is None:
+        return now
+    return NotReplicatedError(
+        str(before),
+        event_ids=(*before.event_ids, *now.event_ids),
+        wanted=now.wanted,
+        replicas=min(before.replicas, now.replicas),
+    )
