@@ -19,6 +19,7 @@ class Keys:
         leased: Hash of lease key to record.
         parked: Hash of event id to record.
         promise: Hash of queue to the promised instant.
+        patrol: Hash of queue to the listeners' patrols of the last seconds; expires after two.
         wait: Written for a millisecond, where a post is to be waited for that wrote nothing.
     """
 
@@ -29,6 +30,7 @@ class Keys:
     leased: str = field(init=False)
     parked: str = field(init=False)
     promise: str = field(init=False)
+    patrol: str = field(init=False)
     wait: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Keys:
             )
         prefix = f"{{{self.namespace}:{self.shard}}}:"
         object.__setattr__(self, "prefix", prefix)
-        for name in ("events", "leased", "parked", "promise", "wait"):
+        for name in ("events", "leased", "parked", "promise", "patrol", "wait"):
             object.__setattr__(self, name, prefix + name)
 
     def due(self, queue: str) -> str:

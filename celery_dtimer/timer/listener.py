@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 #: next event is late by about as much.
 PATROL = 1.0
 
+#: So many of these a second are enough for a queue. Where more listeners patrol it, each does so less often; since the
+#: others may all be gone the next moment, after so many seconds at most.
+PATROLS, LONGEST_PATROL = 8, 4.0
+
 #: Milliseconds that events are claimed before they are due. They are held here until then: a round trip to Redis
 #: takes about a millisecond when nothing is warm, and would be the larger part of an event's lateness.
 AHEAD_MS = 10
@@ -139,6 +143,7 @@ class Listener:
         self._patience_paid = False  # a claim for what nobody else takes brought all that there was room for
         self._promised_at: float | None = None
         self._claim_at = 0.0
+        self._patrol = PATROL
         self._renew_at = 0.0
         self._look_at: float | None = None
         self._failures = 0
@@ -313,6 +318,7 @@ class Listener:
         # thread still blocks. It claims for nothing then, which wakes the next one; kept, the token would be lost.
         hungry = self._hungry and (room > 0 or not self._claiming) and (not patient or self._patience_paid)
         claims = overdue or self._woken or hungry
+        patrols = now >= self._claim_at and not (self._woken or hungry)
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
         if claims and queues:
@@ -330,6 +336,7 @@ class Listener:
                     lease_ms=round(self.confirm_timeout * 1000),
                     ahead_ms=-PATIENCE_MS if patient else AHEAD_MS,
                     lapsed_ms=self._clock.lapsed_ms(now),
+                    patrols=patrols,
                 )
             )
         if not self._loaded:
@@ -343,7 +350,6 @@ class Listener:
             if not isinstance(reply, Exception):
                 self._renewed(deliveries, reply, now)
         if claims:
-            self._claim_at = time.monotonic() + (PATIENCE_MS / 1000 if patient and room else PATROL)
             self._promised_at = None
             self._woken = False
             self._hungry = self._hungry and self._claiming and (room == 0 or patient)
@@ -352,6 +358,7 @@ class Listener:
                 filled = self._claimed(replies[-1], in_turn, now) >= room > 0
                 self._patience_paid = patient and filled
                 self._hungry = self._hungry or filled
+            self._claim_at = time.monotonic() + (PATIENCE_MS / 1000 if patient and room else self._patrol)
         self._listen_on(queues, None if claims else look)
         if failures:
             raise failures[0]
@@ -376,6 +383,8 @@ class Listener:
         received = time.monotonic()
         claimed = self.store.read_claim(reply, queues)
         self._clock.heard(claimed.now, now, received)
+        if claimed.patrols:
+            self._patrol = max(PATROL, min(LONGEST_PATROL, self._patrol * claimed.patrols / PATROLS))
         deliveries = claimed.deliveries
         if claimed.wait is not None:
             self._promised_at = received + claimed.wait

@@ -40,12 +40,14 @@ class Claimed(NamedTuple):
         wait: Seconds until the instant that the listener has promised to wake at; None without a promise.
         deliveries: What was claimed.
         parked: Ids of the events that were parked instead, since they had been redelivered too often.
+        patrols: How many listeners patrol the queue that the fewest do, in a second; 0 unless this was a patrol.
     """
 
     now: float
     wait: float | None
     deliveries: list[Delivery]
     parked: list[str]
+    patrols: int
 
 
 class Store:
@@ -169,25 +171,25 @@ class Store:
         lease_ms: int,
         ahead_ms: int = 0,
         lapsed_ms: int | None = None,
+        patrols: bool = False,
     ) -> Call:
         """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim.
 
         With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are. If it is negative,
         only events that have been due for so long; no promise is made then, as with no room. Leases that lapse later
-        than ``lapsed_ms`` have not lapsed yet, whatever the server's clock says.
+        than ``lapsed_ms`` have not lapsed yet, whatever the server's clock says. ``patrols``: nobody woke it.
         """
         keys = self.keys
-        names = [keys.events, keys.leased, keys.parked, keys.promise]
+        names = [keys.events, keys.leased, keys.parked, keys.promise, keys.patrol]
         for queue in queues:
             names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
-        step = _or_empty(lapsed_ms)
-        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms, step, *queues)
-        return Call(load("claim"), tuple(names), args)
+        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms)
+        return Call(load("claim"), tuple(names), (*args, _or_empty(lapsed_ms), int(patrols), *queues))
 
     @staticmethod
     def read_claim(reply: Any, queues: Sequence[str]) -> Claimed:
         """Read claim's reply."""
-        now_us, wait_us, rows, parked = reply
+        now_us, wait_us, rows, parked, patrols = reply
         zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
         deliveries = [
             Delivery(
@@ -204,7 +206,7 @@ class Store:
             for row in rows
         ]
         wait = None if wait_us < 0 else wait_us / 1e6
-        return Claimed(now_us / 1e6, wait, deliveries, [event_id.decode() for event_id in parked])
+        return Claimed(now_us / 1e6, wait, deliveries, [event_id.decode() for event_id in parked], patrols)
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery]) -> Call:
         """End the leases and events of deliveries of one queue. Reply: 1 or 0 for each."""

@@ -19,7 +19,7 @@ from typing import Any
 KEY_TYPES = {"hash": "H", "zset": "Z", "list": "LR"}
 NUMBERS = ("ms", "us", "count")
 ARG_TYPES = (*NUMBERS, "string", "bytes")
-ANY_TYPE = ("EXISTS", "DEL")
+ANY_TYPE = ("EXISTS", "DEL", "PEXPIRE")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 -- KEYS[2] leased          hash    lease key -> lease record
 -- KEYS[3] parked          hash    id -> parked record
 -- KEYS[4] promise         hash    queue -> promise
--- KEYS[5..] due, lease, wake
+-- KEYS[5] patrol          hash    queue -> how many looked there of their own accord, by seconds; gone after some
+-- KEYS[6..] due, lease, wake
 --         zset, zset, list: one group a queue
 -- ARGV[1] listener        string  who claims
 -- ARGV[2] holder          string  the listener's name for people, shown by peek
@@ -16,18 +17,21 @@
 --                                 only what has been due for so long, and promise nothing
 -- ARGV[8] lapsed_ms       ms      '' = none; leases that lapse later have not lapsed yet, whatever the clock says:
 --                                 it may have been set forward while their holders live
--- ARGV[9..] queue
+-- ARGV[9] patrols         count   1 = nobody woke the listener, and nothing is promised: it looks after the others
+-- ARGV[10..] queue
 --         string: one a queue, in the order of the keys
--- reply: [now_us, wait_us, deliveries, parked]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
+-- reply: [now_us, wait_us, deliveries, parked, patrols]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
 --        nothing; an array of [id, key, token, queue number, due_ms, redeliveries,
 --        max_redeliveries, payload] (token '':
---        nothing to confirm); and an array of ids that were parked
+--        nothing to confirm); an array of ids that were parked; and how many listeners patrol one of the queues
+--        in a second, of that where they are the fewest (0 unless this is a patrol)
 -- cost: O(room * log N + queues)
 
 local events = KEYS[1]
 local leased = KEYS[2]
 local parked = KEYS[3]
 local promise = KEYS[4]
+local patrol = KEYS[5]
 local listener = ARGV[1]
 local holder = ARGV[2]
 local nonce = ARGV[3]
@@ -36,6 +40,7 @@ local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 local lapsed_ms = ARGV[8]
+local patrols = tonumber(ARGV[9])
 
 even_when_full(events)
 local us = now_us()
@@ -139,15 +144,35 @@ local function settle_promise(queue, due, lease, wake)
   end
 end
 
-for i = 5, #KEYS, 3 do
+-- Counts a patrol of a queue; returns how many there were in the last whole second, or in this one if they are more.
+local function count_patrol(queue)
+  local second = math.floor(now_ms / 1000)
+  local value = redis.call('HGET', patrol, queue)
+  local at, count, before = string.match(value or '', '^(%d+) (%d+) (%d+)$')
+  at, count, before = tonumber(at), tonumber(count), tonumber(before)
+  if at == second - 1 then
+    count, before = 1, count
+  elseif at == second then
+    count = count + 1
+  else
+    count, before = 1, 0
+  end
+  redis.call('HSET', patrol, queue, string.format('%.0f %.0f %.0f', second, count, before))
+  return math.max(count, before)
+end
+
+local fewest
+for i = 6, #KEYS, 3 do
   local due, lease, wake = KEYS[i], KEYS[i + 1], KEYS[i + 2]
-  local number = (i - 5) / 3
-  local queue = ARGV[9 + number]
+  local number = (i - 6) / 3
+  local queue = ARGV[10 + number]
+  if patrols == 1 then fewest = math.min(fewest or 2 ^ 31, count_patrol(queue)) end
   if room > 0 then claim_again(number, lease) end
   if room > 0 then claim_due(number, due, lease) end
   settle_promise(queue, due, lease, wake)
 end
 
+if fewest then redis.call('PEXPIRE', patrol, 2000) end
 local wait_us = -1
 if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
-return { us, wait_us, deliveries, parked_ids }
+return { us, wait_us, deliveries, parked_ids, fewest or 0 }
