@@ -318,7 +318,8 @@ class Listener:
         # thread still blocks. It claims for nothing then, which wakes the next one; kept, the token would be lost.
         hungry = self._hungry and (room > 0 or not self._claiming) and (not patient or self._patience_paid)
         claims = overdue or self._woken or hungry
-        patrols = now >= self._claim_at and not (self._woken or hungry)
+        # One without room finds nothing out for the others.
+        patrols = now >= self._claim_at and room > 0 and not (patient or self._woken or hungry)
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
         if claims and queues:
