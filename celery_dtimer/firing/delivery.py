@@ -119,6 +119,7 @@ class Firing:
         self._open = True
         if self._started:
             self._listener.resume()
+            self._wake()
             logger.info("dtimer: firing again")
             return
         self._started = True
@@ -278,8 +279,8 @@ class Firing:
     def _fire_next(self) -> bool:
         """Fire what is next, if the pool can start it soon; false if there is nothing to do now."""
         entry = self._inbox.first()
-        if entry is None:
-            return False
+        if entry is None or not self._open:
+            return False  # what is delivered once stays in the inbox while the step is stopped
         delivery = entry.delivery
         # Said before it is looked at: a slot that is freed in between is told of.
         self._blocked = True

@@ -4,8 +4,10 @@ Redis serves who has waited longest first, and forgets who is gone. A thread of 
 by its own timeout up to 100 ms late: nothing may depend on that but the next look at whether to go on.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
@@ -49,7 +51,7 @@ class Waker:
         """
         if keys and keys != self._keys:
             self._keys = keys
-            self._client.connection_pool.disconnect()
+            self._interrupt()
         if keys:
             self._wanted.set()
         else:
@@ -64,10 +66,23 @@ class Waker:
         self._wanted.set()
         for _ in range(20):
             # Again and again: it may be about to connect.
-            self._client.connection_pool.disconnect()
+            self._interrupt()
             self._thread.join(0.05)
             if not self._thread.is_alive():
+                self._client.connection_pool.disconnect()
                 break
+
+    def _interrupt(self) -> None:
+        """End the command that the thread blocks in.
+
+        Its socket is shut down, and left to the thread to close: closed here, its number might be that of another
+        connection's socket by the time at which the thread begins to wait for it.
+        """
+        for connection in list(self._client.connection_pool._in_use_connections):  # noqa: SLF001 - nor its socket
+            sock = connection._sock  # noqa: SLF001 - has a public name
+            if sock is not None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -85,7 +100,7 @@ class Waker:
                     self._on_refusal(exc)
                 self._stopped.wait(PAUSE)
             except (RedisError, OSError, AttributeError, ValueError):
-                # AttributeError and ValueError: the socket was taken away on purpose, in the middle of a read.
+                # AttributeError and ValueError: a TLS socket was shut down on purpose, in the middle of a read.
                 # On a new connection the next time: a server that has become a replica refuses this one for ever.
                 self._client.connection_pool.disconnect(inuse_connections=False)
                 if keys == self._keys:
