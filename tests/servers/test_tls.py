@@ -48,7 +48,7 @@ def test_an_event_is_posted_claimed_and_confirmed(start_tls, authority):
         wait_until(lambda: rung, "the event")
         assert timer.confirm(rung[0])
     with server.client() as client:
-        assert client.keys() == []
+        wait_until(lambda: client.keys() == [], "nothing to be left")
 
 
 def test_a_listener_is_woken_over_a_tls_connection_of_its_own_and_ends_at_once(start_tls, authority):

@@ -157,7 +157,8 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
     assert len(SHAPES) >= 25
     worker = start_worker(concurrency=2, name="native")
     natively = outcomes(proj)
-    assert redis_client.keys("{dt:0}:*") == []
+    # That is there as long as a worker listens.
+    assert set(redis_client.keys("{dt:0}:*")) <= {b"{dt:0}:patrol"}
     worker.term()
     worker.wait()
 
