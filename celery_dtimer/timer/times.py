@@ -54,6 +54,9 @@ def delay_to_ms(delay: object, argument: str = "delay") -> int:
             argument=argument,
             value=delay,
         )
+    if isinstance(delay, timedelta):
+        # Exactly: a float of centuries has no microseconds left.
+        return -(-delay // timedelta(milliseconds=1))
     return math.ceil(seconds * 1000)
 
 
