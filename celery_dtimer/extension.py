@@ -1,4 +1,4 @@
-"""What install() hangs on an app, for the rooms that share it: the settings and the timer's store."""
+"""What install() hangs on an app, for the rooms that share it: the settings and the timer's shards."""
 
 import threading
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ from typing import Any
 from celery_dtimer.errors import NotInstalledError
 from celery_dtimer.settings import Settings
 from celery_dtimer.timer.connect import connect
-from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.replication import Replication
-from celery_dtimer.timer.store import Store
+from celery_dtimer.timer.shards import Shards
 
 #: The app's attribute that holds its Extension.
 ATTRIBUTE = "_dtimer"
@@ -46,17 +45,17 @@ class Extension:
         self.given = given
         self._lock = threading.Lock()
         self._settings: Settings | None = None
-        self._store: Store | None = None
+        self._shards: Shards | None = None
 
     def give(self, settings: dict[str, Any]) -> None:
         """Add settings to those that go before the configuration; what was made of the old ones is made anew."""
         if settings:
             with self._lock:
                 self.given.update(settings)
-                if self._store is not None:
+                if self._shards is not None:
                     # Those that other threads have in use are closed when they are done with them.
-                    self._store.client.connection_pool.disconnect(inuse_connections=False)
-                self._settings = self._store = None
+                    self._shards.servers.disconnect()
+                self._settings = self._shards = None
 
     @property
     def settings(self) -> Settings:
@@ -75,17 +74,18 @@ class Extension:
         return self.given.get("takeover", self.app.conf.get("dtimer_takeover")) is not None
 
     @property
-    def store(self) -> Store:
-        """The stored events; its connections survive a fork."""
+    def shards(self) -> Shards:
+        """The stored events; their connections survive a fork."""
         with self._lock:
-            if self._store is None:
+            if self._shards is None:
                 settings = self.settings
-                self._store = Store(
+                self._shards = Shards(
                     connect(settings.url),
-                    Keys(settings.namespace),
+                    settings.namespace,
+                    settings.shards,
                     Replication(settings.wait_replicas, settings.wait_timeout),
                 )
-            return self._store
+            return self._shards
 
 
 def extension_of(app: Any) -> Extension:

@@ -19,6 +19,7 @@ from celery_dtimer.timer.events import check_max_redeliveries
 from celery_dtimer.timer.health import MODES, EvictionCheck, check_mode
 from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.replication import MAX_WAIT_TIMEOUT, MIN_WAIT_TIMEOUT, WAIT_TIMEOUT
+from celery_dtimer.timer.shards import MAX_SHARDS
 
 PREFIX = "dtimer_"
 
@@ -36,6 +37,7 @@ class Settings:
         max_redeliveries: So often an event may be redelivered before it is parked.
         takeover: A task with a countdown or eta of so many seconds or more goes to the timer, however it is called;
             None: only what is posted does.
+        shards: Over so many slots of a Redis Cluster the events are spread; fixed by the namespace's first use.
         max_payload: Largest stored message, in bytes.
         compression: Whether messages are stored compressed. Workers from before this setting park those.
         wait_replicas: A post returns when so many replicas of the timer's Redis have the event.
@@ -50,6 +52,7 @@ class Settings:
     confirm_timeout: float = 10.0
     max_redeliveries: int = MAX_REDELIVERIES
     takeover: float | None = None
+    shards: int = 1
     max_payload: int = MAX_PAYLOAD
     compression: bool = False
     wait_replicas: int = 0
@@ -152,9 +155,9 @@ def _namespace(setting: str, value: Any) -> str:
     return Keys(value).namespace
 
 
-def _count(setting: str, value: Any, *, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _wrong(setting, f"a whole number from {least} on", value)
+def _count(setting: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        raise _wrong(setting, f"a whole number from {least} {'on' if most is None else f'to {most}'}", value)
     return value
 
 
@@ -199,6 +202,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "confirm_timeout": partial(_seconds, least=MIN_CONFIRM_TIMEOUT),
     "max_redeliveries": _redeliveries,
     "takeover": partial(_seconds, least=0.0),
+    "shards": partial(_count, most=MAX_SHARDS),
     "max_payload": _count,
     "compression": _flag,
     "wait_replicas": partial(_count, least=0),

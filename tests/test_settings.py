@@ -22,6 +22,7 @@ RIGHT = {
     "confirm_timeout": 2.5,
     "max_redeliveries": 0,
     "takeover": 0.0,
+    "shards": 4,
     "max_payload": 1000,
     "compression": True,
     "wait_replicas": 2,
@@ -60,6 +61,7 @@ def test_the_defaults(configured):
         confirm_timeout=10.0,
         max_redeliveries=20,
         takeover=None,
+        shards=1,
         max_payload=512 * 1024,
         compression=False,
         wait_replicas=0,
@@ -157,6 +159,9 @@ def test_confirm_timeout_is_seconds_or_a_timedelta(configured, value, seconds):
         ("takeover", "60", "'60'"),
         ("takeover", True, "True"),
         ("takeover", float("nan"), "nan"),
+        ("shards", 0, "1 to 256"),
+        ("shards", 257, "1 to 256"),
+        ("shards", "4", "'4'"),
         ("max_payload", 0, "1 on"),
         ("max_payload", "1 MB", "'1 MB'"),
         ("max_payload", 1e6, "1000000.0"),
@@ -264,7 +269,7 @@ def test_celerys_own_way_to_say_what_certificates_are_required_is_understood(con
         try:
             app.conf.update(conf)
             install(app)
-            connection = get_timer(app).store.client.connection_pool.make_connection()
+            connection = get_timer(app).shards[0].server.client.connection_pool.make_connection()
             wanted = f"CERT_{ssl_cert_reqs.upper().removeprefix('CERT_')}"
             assert connection.cert_reqs.name == wanted
         finally:
@@ -307,7 +312,7 @@ def test_a_broker_behind_sentinels_is_the_timers_too_with_what_its_transport_opt
     options["sentinel_kwargs"] = {"password": "a&b", "socket_timeout": 0.5, "username": None, "ssl": True}
     options["sentinel_kwargs"]["ssl_cert_reqs"] = ssl.CERT_OPTIONAL
     url = configured(broker_url=broker, broker_transport_options=options).url
-    pool = connect(url).connection_pool
+    pool = connect(url).client.connection_pool
     assert pool.service_name == "m"
     assert pool.connection_kwargs["username"] == "user"
     assert pool.connection_kwargs["password"] == "p/w"
@@ -338,7 +343,7 @@ def test_a_sentinel_url_has_hosts_and_options_of_both_kinds_of_server():
     url = (
         "sentinel://:pw@one:1,[::1]:2,three/4?master_name=m&ssl=true&ssl_cert_reqs=none&sentinel_ssl=true&client_name=c"
     )
-    pool = connect(url).connection_pool
+    pool = connect(url).client.connection_pool
     assert pool.connection_class.__mro__[-1] is object
     connection = pool.make_connection()
     assert connection.cert_reqs is ssl.CERT_NONE

@@ -1,8 +1,10 @@
 """The step that starts and stops firing with a worker's consumer. What it does is in delivery.py."""
 
+from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
+from redis.exceptions import RedisError
 
 from celery_dtimer.extension import extension_of
 from celery_dtimer.firing.delivery import Firing
@@ -26,10 +28,12 @@ class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships 
     def create(self, consumer: Any) -> None:
         """Check the settings, and the Redis as far as it answers, while the worker can still refuse to start."""
         extension = extension_of(consumer.app)
-        client = extension.store.client
-        check_eviction(client, extension.settings.eviction_check)
+        shards = extension.shards
+        with suppress(RedisError, OSError):
+            shards.settle()
+        check_eviction(shards.servers, extension.settings.eviction_check)
         # The pool's processes are forked after this, and need none of it.
-        client.connection_pool.disconnect()
+        shards.servers.disconnect()
 
     def start(self, consumer: Any) -> None:
         """Fire, from now on, into this consumer."""

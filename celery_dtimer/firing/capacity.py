@@ -6,7 +6,7 @@ from typing import Any
 from celery.worker import state
 
 from celery_dtimer.firing import pools
-from celery_dtimer.timer.listener import PATIENCE_MS
+from celery_dtimer.timer.shard_listener import PATIENCE_MS
 
 #: Seconds of work, by what its tasks took lately, that may wait in the pool for each of its slots. A pool that is
 #: handed one task at a time idles while the next one is on its way, which only matters for tasks as short as this.

@@ -22,9 +22,10 @@ from celery_dtimer.extension import DeliveryInfo, Extension
 from celery_dtimer.firing import pools
 from celery_dtimer.firing.capacity import UNLIMITED, Capacity
 from celery_dtimer.firing.inbox import Entry, Inbox
-from celery_dtimer.firing.wakeup import Wakeup
 from celery_dtimer.timer.events import Delivery, NewEvent
-from celery_dtimer.timer.listener import PATIENCE_MS, Listener, Room
+from celery_dtimer.timer.listener import Listener
+from celery_dtimer.timer.shard_listener import PATIENCE_MS, Room
+from celery_dtimer.timer.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,10 @@ class Firing:
         self._full = False  # the listener was told that there is no room, and waits to hear that there is
         self._stuck = False  # who hands over did not come round for too long: nothing is claimed until it does
         settings = extension.settings
-        self._store = extension.store
+        self._shards = extension.shards
         self._capacity = Capacity(consumer, settings.max_events, self._is_ours)
         self._listener = Listener(
-            self._store,
+            self._shards,
             queues=self._queues,
             deliver=self._receive,
             max_events=self._capacity.max_events,
@@ -174,7 +175,7 @@ class Firing:
             it = entry.delivery
             event = NewEvent(it.id, it.payload, "at", it.due_ms, it.max_redeliveries, it.queue)
             try:
-                self._store.post([event], conflict="keep")
+                self._shards.post([event], conflict="keep")
             except (TimerUnavailableError, TimerFullError):
                 logger.exception("dtimer: event %s, which is delivered once, was not started and is lost", it.id)
 

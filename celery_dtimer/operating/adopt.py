@@ -153,7 +153,7 @@ class Adoption:
             if not self._dry_run:
                 event = NewEvent(event_id, payload, "at", due_ms, settings.max_redeliveries, queue)
                 # One that was stored before, by a run that was killed between storing and removing, is kept.
-                self._extension.store.post([event], conflict="keep")
+                self._extension.shards.post([event], conflict="keep")
         except (DTimerError, TypeError, ValueError) as exc:
             if isinstance(exc, ConnectionError):
                 raise

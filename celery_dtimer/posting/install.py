@@ -63,8 +63,9 @@ def get_timer(app: Any) -> DTimer:
     extension = extension_of(app)
     settings = extension.settings
     return DTimer(
-        extension.store.client,
+        extension.shards.servers,
         settings.namespace,
+        shards=settings.shards,
         confirm_timeout=settings.confirm_timeout,
         queues=(app.conf.task_default_queue,),
         max_redeliveries=settings.max_redeliveries,

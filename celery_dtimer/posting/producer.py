@@ -136,12 +136,12 @@ class TimerProducer:
             max_redeliveries=settings.max_redeliveries if count is None else count,
             queue=queue,
         )
-        store = self._extension.store
+        shards = self._extension.shards
         conflict = posting.on_conflict
 
         def attempt() -> int:
             try:
-                return store.post([event], conflict=conflict, max_wait_ms=posting.max_wait_ms)[0]
+                return shards.post([event], conflict=conflict, max_wait_ms=posting.max_wait_ms)[0]
             except NotReplicatedError as exc:
                 if posting.on_conflict != "follow":
                     raise

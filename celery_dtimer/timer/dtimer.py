@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.exceptions import RedisError
 
 from celery_dtimer.errors import (
     EventExistsError,
@@ -21,6 +23,7 @@ from celery_dtimer.errors import (
     TimerFullError,
     TimerUnavailableError,
 )
+from celery_dtimer.timer.cluster import Cluster
 from celery_dtimer.timer.connect import connect
 from celery_dtimer.timer.events import (
     ON_CONFLICT,
@@ -37,11 +40,12 @@ from celery_dtimer.timer.events import (
     check_queue,
 )
 from celery_dtimer.timer.health import EvictionCheck, check_eviction, check_mode
-from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.listener import Listener
 from celery_dtimer.timer.replication import WAIT_TIMEOUT, Replication, joined
 from celery_dtimer.timer.scripts import Call
-from celery_dtimer.timer.store import BATCH, Store
+from celery_dtimer.timer.servers import Server
+from celery_dtimer.timer.shards import MAX_SHARDS, Shards
+from celery_dtimer.timer.store import BATCH
 from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, max_wait_to_ms, ms_to_datetime
 
 logger = logging.getLogger(__name__)
@@ -78,11 +82,12 @@ class DTimer:
     """A distributed timer: events in Redis, delivered at least once, to one of the listeners, never early.
 
     Args:
-        url_or_client: A ``redis://``, ``rediss://`` or ``unix://`` URL, or a redis-py client (used as it is;
-            ``decode_responses`` must be off).
+        url_or_client: A URL as ``dtimer_url`` takes it, or a redis-py client of one server (used as it is;
+            ``decode_responses`` must be off), or the servers of another timer.
         namespace: Name of one independent set of events.
         max_events: At most so many events are held at a time by this listener.
         confirm_timeout: Seconds, or a timedelta, after which an event that was not confirmed is delivered again.
+        shards: Over so many slots of a Redis Cluster the events are spread; fixed by the namespace's first use.
         queues: Names of the queues that this listener claims for; the first one is the default for posts.
         max_redeliveries: Default of ``post``.
         max_payload: Largest payload, in bytes.
@@ -99,11 +104,12 @@ class DTimer:
 
     def __init__(
         self,
-        url_or_client: str | redis.Redis,
+        url_or_client: str | redis.Redis | Server | Cluster,
         namespace: str = "dt",
         max_events: int = 8,
         confirm_timeout: Delay = 10.0,
         *,
+        shards: int = 1,
         queues: Sequence[str] = ("default",),
         max_redeliveries: int = MAX_REDELIVERIES,
         max_payload: int = MAX_PAYLOAD,
@@ -114,17 +120,12 @@ class DTimer:
     ) -> None:
         _check_whole("max_events", max_events, 1)
         _check_whole("max_payload", max_payload, 0)
+        _check_whole("shards", shards, 1, MAX_SHARDS)
         confirm_timeout = _check_timeout(confirm_timeout)
         if isinstance(queues, str) or not queues:
             raise InvalidEventError(f"queues is one or more names, not {queues!r}", argument="queues", value=queues)
-        self._own_client = isinstance(url_or_client, str)
-        client = connect(url_or_client) if isinstance(url_or_client, str) else url_or_client
-        if client.get_encoder().decode_responses:
-            raise InvalidEventError(
-                "the client decodes responses, and payloads are bytes: give one without decode_responses",
-                argument="url_or_client",
-                value=client,
-            )
+        self._own_servers = isinstance(url_or_client, str)
+        servers = _servers(url_or_client)
         self.namespace = namespace
         self.confirm_timeout = confirm_timeout
         self.queues = tuple(check_queue(queue) for queue in queues)
@@ -132,7 +133,7 @@ class DTimer:
         self.max_payload = max_payload
         self.name = name
         self.eviction_check = check_mode(eviction_check)
-        self.store = Store(client, Keys(namespace), Replication.checked(wait_replicas, wait_timeout))
+        self.shards = Shards(servers, namespace, shards, Replication.checked(wait_replicas, wait_timeout))
         self._first_max_events = self._max_events = max_events
         self._listener: Listener | None = None
         self._event_handler: EventHandler | None = None
@@ -163,12 +164,15 @@ class DTimer:
 
         Raises:
             EvictionPolicyError: Redis may evict the timer's keys, and ``eviction_check`` is ``"error"``.
+            SettingsError: The namespace has another number of shards.
         """
         if self._listener is not None:
             return
-        check_eviction(self.store.client, self.eviction_check)
+        with suppress(RedisError, OSError):
+            self.shards.settle()
+        check_eviction(self.shards.servers, self.eviction_check)
         listener = Listener(
-            self.store,
+            self.shards,
             queues=lambda: self.queues,
             deliver=lambda deliveries: self._handle(listener, deliveries),
             max_events=self._max_events,
@@ -191,8 +195,8 @@ class DTimer:
     def close(self) -> None:
         """Leave, and close the connections, if they were made here from a URL."""
         self.leave()
-        if self._own_client:
-            self.store.client.close()
+        if self._own_servers:
+            self.shards.servers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -274,9 +278,10 @@ class DTimer:
             TimerFullError: Redis is at its maxmemory.
             TimerUnavailableError: Redis did not answer; the event may or may not be stored.
             NotReplicatedError: The event is stored, and fewer than ``wait_replicas`` replicas have it.
+            SettingsError: The namespace has another number of shards; nothing is stored.
         """
         event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries))
-        due_ms = self.store.post(
+        due_ms = self.shards.post(
             [event], conflict=_conflict(on_conflict), max_wait_ms=_max_wait(max_wait, on_conflict)
         )[0]
         if due_ms < 0:
@@ -304,13 +309,16 @@ class DTimer:
         stored: list[str] = []
         refused: list[str] = []
         lacking: NotReplicatedError | None = None
-        by_queue = sorted(events, key=lambda event: event.queue)
-        for _, group in groupby(by_queue, key=lambda event: event.queue):
+
+        def place(event: NewEvent) -> tuple[int, str]:
+            return self.shards.number_of(event.id), event.queue
+
+        for _, group in groupby(sorted(events, key=place), key=place):
             members = list(group)
             for start in range(0, len(members), BATCH):
                 batch = members[start : start + BATCH]
                 try:
-                    replies = self.store.post(batch, conflict=conflict)
+                    replies = self.shards.post(batch, conflict=conflict)
                 except NotReplicatedError as exc:
                     lacking = joined(lacking, exc)
                     replies = _replies(batch, exc.event_ids)
@@ -360,7 +368,7 @@ class DTimer:
 
     def confirm(self, delivery: Delivery) -> bool:
         """End a delivered event. False, and nothing changed, if its lease is not this delivery's any more."""
-        return self._settle(delivery, self.store.confirm(delivery.queue, [delivery]))
+        return self._settle(delivery, self.shards[delivery.shard].confirm(delivery.queue, [delivery]))
 
     def confirm_soon(self, delivery: Delivery) -> None:
         """End a delivered event with the listener's next round trip, without an answer: far cheaper in a flood.
@@ -375,13 +383,15 @@ class DTimer:
     def release(self, delivery: Delivery, delay: Delay = 0) -> bool:
         """Give a delivered event back, to be delivered again after ``delay``. False if the lease is gone."""
         backoff_ms = delay_to_ms(delay)
-        call = self.store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
+        store = self.shards[delivery.shard]
+        call = store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
         return self._settle(delivery, call)
 
     def renew(self, delivery: Delivery) -> bool:
         """Keep a delivered event for another ``confirm_timeout``. False if the lease is gone."""
         lease_ms = round(self.confirm_timeout * 1000)
-        reply = self.store.ask(self.store.renew(delivery.queue, lease_ms, [delivery]))
+        store = self.shards[delivery.shard]
+        reply = store.ask(store.renew(delivery.queue, lease_ms, [delivery]))
         if reply[0] and self._listener is not None:
             self._listener.renewed(delivery)
         return bool(reply[0])
@@ -389,7 +399,7 @@ class DTimer:
     def _settle(self, delivery: Delivery, call: Call) -> bool:
         if not delivery.token:
             return False
-        reply = self.store.ask(call)
+        reply = self.shards[delivery.shard].ask(call)
         if self._listener is not None:
             self._listener.forget(delivery)
         return bool(reply[0])
@@ -398,19 +408,19 @@ class DTimer:
 
     def peek(self, id: str) -> EventInfo | None:  # noqa: A002 - the word of the original
         """Say where an event is: pending, leased or parked, due when, and held by whom; None if it is unknown."""
-        return self.store.peek(check_id(id))
+        return self.shards.peek(check_id(id))
 
     def cancel(self, id: str) -> Cancellation:  # noqa: A002 - the word of the original
         """End an event that waits. The answer is truthy only if it will not be delivered."""
-        return self.store.cancel(check_id(id))
+        return self.shards.cancel(check_id(id))
 
     def change_delay(self, id: str, delay: Delay) -> bool:  # noqa: A002 - the word of the original
         """Let an event that waits be due ``delay`` from now. False, and nothing changed, if it does not wait."""
-        return self.store.change(check_id(id), "in", delay_to_ms(delay)) is not None
+        return self.shards.change(check_id(id), "in", delay_to_ms(delay)) is not None
 
     def change_eta(self, id: str, eta: datetime) -> bool:  # noqa: A002 - the word of the original
         """Let an event that waits be due at ``eta``. False, and nothing changed, if it does not wait."""
-        return self.store.change(check_id(id), "at", eta_to_ms(eta)) is not None
+        return self.shards.change(check_id(id), "at", eta_to_ms(eta)) is not None
 
     def upcoming(
         self,
@@ -432,7 +442,7 @@ class DTimer:
         """
         _check_whole("limit", limit, 1, MAX_PAGE)
         _check_whole("skip", skip, 0)
-        return self.store.upcoming(
+        return self.shards.upcoming(
             offset_ms=_span(offset, "offset"),
             duration_ms=_span(duration, "duration"),
             skip=skip,
@@ -442,11 +452,32 @@ class DTimer:
 
     def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
         """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
-        return self.store.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
+        return self.shards.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
 
     def replay(self, id: str, delay: Delay = timedelta()) -> bool:  # noqa: A002 - the word of the original
         """Make a parked event pending again. False, and nothing changed, if it is not parked."""
-        return self.store.replay(check_id(id), delay_to_ms(delay)) >= 0
+        return self.shards.replay(check_id(id), delay_to_ms(delay)) >= 0
+
+
+def _servers(given: object) -> Server | Cluster:
+    if isinstance(given, str):
+        return connect(given)
+    if isinstance(given, Server | Cluster):
+        return given
+    if not isinstance(given, redis.Redis):
+        raise InvalidEventError(
+            f"give a URL, or a redis-py client of one server, not {type(given).__name__}; a cluster has a "
+            "redis+cluster:// URL",
+            argument="url_or_client",
+            value=given,
+        )
+    if given.get_encoder().decode_responses:
+        raise InvalidEventError(
+            "the client decodes responses, and payloads are bytes: give one without decode_responses",
+            argument="url_or_client",
+            value=given,
+        )
+    return Server(given)
 
 
 def _span(delay: Delay | None, argument: str) -> int | None:

@@ -129,6 +129,7 @@ class Delivery:
         key: Name of the lease, the same for all deliveries of one posted event.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
         due_monotonic: When it was due on this process's monotonic clock, in seconds; up to a round trip too late.
+        shard: Number of the shard that it was claimed from.
 
     Two deliveries are never equal: each is one claim.
     """
@@ -142,6 +143,7 @@ class Delivery:
     key: str
     token: str
     due_monotonic: float = 0.0
+    shard: int = 0
 
     @property
     def due_at(self) -> datetime:

@@ -7,6 +7,8 @@ import redis
 from redis.exceptions import RedisError
 
 from celery_dtimer.errors import EvictionPolicyError, InvalidEventError
+from celery_dtimer.timer.cluster import Cluster
+from celery_dtimer.timer.servers import Server
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ def check_mode(mode: Any) -> EvictionCheck:
     return found
 
 
-def check_eviction(client: redis.Redis, mode: EvictionCheck) -> None:
-    """Ask a Redis whether it may evict the timer's keys when it is full, and report that in ``mode``.
+def check_eviction(servers: Server | Cluster, mode: EvictionCheck) -> None:
+    """Ask the servers whether they may evict the timer's keys when they are full, and report that in ``mode``.
 
     A Redis that does not answer now, or may not be asked, is no reason to fail.
 
@@ -36,13 +38,15 @@ def check_eviction(client: redis.Redis, mode: EvictionCheck) -> None:
     if mode == "ignore":
         return
     try:
-        maxmemory, policy = _memory_limit(client)
+        limits = [_memory_limit(client) for client in servers.clients()]
     except (RedisError, OSError, KeyError, ValueError) as exc:
         logger.info("the timer's Redis was not asked for its eviction policy: %r", exc)
         return
     # The timer's keys have no expiry, so that a volatile policy leaves them alone.
-    if maxmemory == 0 or not policy.startswith("allkeys"):
+    evicting = sorted(limit for limit in limits if limit[0] > 0 and limit[1].startswith("allkeys"))
+    if not evicting:
         return
+    maxmemory, policy = evicting[0]
     text = (
         f"the timer's Redis evicts keys when it is full (maxmemory-policy {policy}, maxmemory {maxmemory} bytes), and "
         "may delete the one that holds all events: set its policy to noeviction or to a volatile one, or give the "

@@ -21,6 +21,9 @@ class Keys:
         promise: Hash of queue to the promised instant.
         patrol: Hash of queue to the listeners' patrols of the last seconds; expires after two.
         wait: Written for a millisecond, where a post is to be waited for that wrote nothing.
+        shards: String, of shard 0 alone: how many shards the namespace has, unless that is 1.
+        absent: Never written. Every call of a script names it in a cluster: a node whose slot is on its way to another
+            turns a command away that names a key which it lacks, and so runs no script on half of its keys.
     """
 
     namespace: str
@@ -32,6 +35,8 @@ class Keys:
     promise: str = field(init=False)
     patrol: str = field(init=False)
     wait: str = field(init=False)
+    shards: str = field(init=False)
+    absent: str = field(init=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^{}:\s]{1,100}", self.namespace):
@@ -43,7 +48,7 @@ class Keys:
             )
         prefix = f"{{{self.namespace}:{self.shard}}}:"
         object.__setattr__(self, "prefix", prefix)
-        for name in ("events", "leased", "parked", "promise", "patrol", "wait"):
+        for name in ("events", "leased", "parked", "promise", "patrol", "wait", "shards", "absent"):
             object.__setattr__(self, name, prefix + name)
 
     def due(self, queue: str) -> str:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import redis
 from redis.exceptions import NoScriptError, RedisError
 
 from celery_dtimer.errors import InvalidEventError, NotReplicatedError
-from celery_dtimer.timer.connect import TIMEOUT, leave_replica
-from celery_dtimer.timer.scripts import Call
+from celery_dtimer.timer.connect import TIMEOUT
+from celery_dtimer.timer.servers import Command, Server
 
 #: Seconds that a post waits for replicas, unless set otherwise.
 WAIT_TIMEOUT = 1.0
@@ -55,30 +54,26 @@ class Replication:
             )
         return cls(replicas, seconds)
 
-    def send(self, client: redis.Redis, call: Call, touch: str | None) -> tuple[Any, int | RedisError]:
+    def send(self, server: Server, posts: Sequence[Command], touch: str | None) -> tuple[Any, int | RedisError]:
         """Send a post and a WAIT on one connection.
 
         Args:
-            client: Where to.
-            call: The post.
+            server: Where to.
+            posts: The post, by its script's SHA-1 and with the script itself, for a server that does not know it.
             touch: A key to be written for a millisecond, where the post itself may write nothing: WAIT waits for the
                 last write of its own connection, and an event that was found there is none.
 
         Returns:
             The post's reply, and how many replicas have it, or why that is not known.
         """
-        script = call.script
-        for command, code in (("EVALSHA", script.sha), ("EVAL", script.source)):
-            with client.pipeline(transaction=False) as pipe:
-                pipe.execute_command(command, code, len(call.keys), *call.keys, *call.args)
-                if touch is not None:
-                    pipe.execute_command("SET", touch, "", "PX", 1)
-                pipe.execute_command("WAIT", self.replicas, round(self.timeout * 1000))
-                reply, *others = pipe.execute(raise_on_error=False)
+        behind: list[Command] = [("WAIT", self.replicas, round(self.timeout * 1000))]
+        if touch is not None:
+            behind.insert(0, ("SET", touch, "", "PX", 1))
+        for post in posts:
+            reply, *others = server.send([post, *behind], together=True, patience=TIMEOUT)
             if not isinstance(reply, NoScriptError):
                 break
         if isinstance(reply, RedisError):
-            leave_replica(client, reply)
             raise reply
         return reply, next((other for other in others if isinstance(other, RedisError)), others[-1])
 

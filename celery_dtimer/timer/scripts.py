@@ -19,6 +19,7 @@ NAMES = (
     "upcoming",
     "count",
     "replay",
+    "shards",
 )
 
 

@@ -4,12 +4,9 @@ redis-py's own classes find the master whenever they connect; these mend what a 
 """
 
 import re
-import weakref
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import redis
-from redis.connection import ConnectionPool, parse_url
 from redis.sentinel import (
     MasterNotFoundError,
     Sentinel,
@@ -18,6 +15,8 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
+from celery_dtimer.timer import urls
+
 #: Where a sentinel listens, unless the URL says otherwise.
 PORT = 26379
 
@@ -25,11 +24,6 @@ PORT = 26379
 TIMEOUT = 1.0
 
 SHAPE = "sentinel://[user:password@]host[:port][,host[:port]...][/database]?master_name=name"
-
-_PART = re.compile(
-    r"sentinel://(?:(?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(?:/(?P<database>\d*))?(?:\?(?P<query>[^#]*))?"
-)
-_HOST = re.compile(r"(?P<host>\[[\da-fA-F:.]+\]|[^:\[\]\s]+)(?::(?P<port>\d{1,5}))?")
 
 
 class _ReadsToTheEnd:
@@ -63,15 +57,6 @@ class Sentinels(Sentinel):
     def __init__(self, hosts: list[tuple[str, int]], sentinel_kwargs: dict[str, Any], min_other_sentinels: int) -> None:
         super().__init__(hosts, min_other_sentinels, sentinel_kwargs)  # type: ignore[no-untyped-call] # it has no types
         self._hosts = ", ".join(f"{host}:{port}" for host, port in hosts)
-        self._master: tuple[str, int] | None = None
-        self._blocking: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
-
-    def watch(self, pool: ConnectionPool) -> None:
-        """Take a pool's connections away as soon as another master is found, also those that block.
-
-        A host that has gone dark does not close its connections: one that blocks would not notice for half a minute.
-        """
-        self._blocking.add(pool)
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the master's (host, port), by the first sentinel that knows one which is up.
@@ -92,16 +77,9 @@ class Sentinels(Sentinel):
             if state and _is_up(state) and state["num-other-sentinels"] >= self.min_other_sentinels:
                 # The next time, this one is asked first. Threads share the list: it is replaced, not changed.
                 self.sentinels = [sentinel, *(other for other in self.sentinels if other is not sentinel)]
-                return self._found((state["ip"], state["port"]))
+                return state["ip"], state["port"]
             heard.append("it is not up, or too few sentinels see it" if state else "an unknown name")
         raise MasterNotFoundError(f"no sentinel of {self._hosts} has a master {service_name!r}: {'; '.join(heard)}")
-
-    def _found(self, master: tuple[str, int]) -> tuple[str, int]:
-        before, self._master = self._master, master
-        if before not in (None, master):
-            for pool in list(self._blocking):
-                pool.disconnect()
-        return master
 
 
 def _is_up(state: dict[str, Any]) -> bool:
@@ -121,7 +99,8 @@ def connect(url: str, **defaults: Any) -> redis.Redis:
     Raises:
         ValueError: The URL is none of those. The text shows no part of it but the names of options.
     """
-    hosts, user, database, query = _parse(url)
+    parts = urls.split(url, PORT, SHAPE)
+    query = parts.query
     master_name = query.pop("master_name", "")
     if not master_name:
         raise ValueError("it lacks ?master_name=, the name that the sentinels know the master by")
@@ -129,11 +108,12 @@ def connect(url: str, **defaults: Any) -> redis.Redis:
     if not least.isdecimal():
         raise ValueError("min_other_sentinels is a whole number from 0 on")
     of_sentinels = {k.removeprefix("sentinel_"): query.pop(k) for k in list(query) if k.startswith("sentinel_")}
-    options, ssl = _options(query, user, database)
-    sentinel_options, sentinel_ssl = _options(of_sentinels)
+    ssl, sentinel_ssl = _flag(query), _flag(of_sentinels)
+    options = urls.options(query, ssl=ssl, user=parts.user, database=parts.database)
     timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    to_sentinels = {**defaults, **timeouts, **urls.options(of_sentinels, ssl=sentinel_ssl), "ssl": sentinel_ssl}
     try:
-        sentinels = Sentinels(hosts, {**defaults, **timeouts, **sentinel_options, "ssl": sentinel_ssl}, int(least))
+        sentinels = Sentinels(parts.hosts, to_sentinels, int(least))
         pool = SentinelConnectionPool(
             master_name,
             sentinels,
@@ -146,30 +126,5 @@ def connect(url: str, **defaults: Any) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
-def _parse(url: str) -> tuple[list[tuple[str, int]], str, str, dict[str, str]]:
-    """Take a URL apart: hosts, user and password, database, query. What several parts say, the first one says."""
-    hosts: list[tuple[str, int]] = []
-    user = database = ""
-    query: dict[str, str] = {}
-    for part in url.split(";"):
-        found = _PART.fullmatch(part)
-        addresses = [_HOST.fullmatch(host) for host in found["hosts"].split(",")] if found else [None]
-        for address in addresses:
-            if found is None or address is None or not 0 < int(address["port"] or PORT) < 2**16:
-                raise ValueError(f"it is not of the form {SHAPE}")
-            hosts.append((address["host"].strip("[]"), int(address["port"] or PORT)))
-        if found is not None:
-            user = user or found["user"] or ""
-            database = database or found["database"] or ""
-            query = {**dict(parse_qsl(found["query"] or "", keep_blank_values=True)), **query}
-    return hosts, user, database, query
-
-
-def _options(query: dict[str, str], user: str = "", database: str = "") -> tuple[dict[str, Any], bool]:
-    """Let redis-py read the options of a connection, as it does those of a redis:// URL; and whether over TLS."""
-    ssl = query.pop("ssl", "false").lower() in ("true", "1", "yes", "on")
-    scheme = "rediss" if ssl else "redis"
-    options: dict[str, Any] = dict(parse_url(f"{scheme}://{user}@host/{database}?{urlencode(query)}"))
-    for name in ("host", "port", "connection_class"):
-        options.pop(name, None)
-    return options, ssl
+def _flag(query: dict[str, str]) -> bool:
+    return query.pop("ssl", "false").lower() in ("true", "1", "yes", "on")

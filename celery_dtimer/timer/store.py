@@ -8,22 +8,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-import redis
-from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
 
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
-from celery_dtimer.timer.connect import leave_replica
+from celery_dtimer.timer.connect import TIMEOUT
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.replication import Replication
-from celery_dtimer.timer.scripts import NAMES, Call, load
+from celery_dtimer.timer.scripts import NAMES, Call, Script, load
+from celery_dtimer.timer.servers import UNAVAILABLE, Command, Server
 from celery_dtimer.timer.times import ms_to_datetime
-
-#: What redis-py raises when it can't tell whether a command was carried out.
-UNAVAILABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 #: Events in one call of a script: long enough to be cheap, short enough not to hold Redis up (about 2 ms).
 BATCH = 500
+
+#: Events in one claim, for the same reason (about 7 ms): a claim writes more than a post does.
+CLAIM = 256
 
 #: What a post of an event that is there already may mean, and leave it as it is.
 MAY_WRITE_NOTHING = ("keep", "again", "postpone")
@@ -54,13 +54,13 @@ class Store:
     """The stored events of one shard.
 
     Args:
-        client: The redis-py client that everything is sent with.
+        server: Where everything is sent.
         keys: The shard's key names.
         replication: What a post waits for; by default for no replica.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys, replication: Replication | None = None) -> None:
-        self.client = client
+    def __init__(self, server: Server, keys: Keys, replication: Replication | None = None) -> None:
+        self.server = server
         self.keys = keys
         self.replication = replication or Replication()
 
@@ -68,50 +68,33 @@ class Store:
 
     def run(self, call: Call) -> Any:
         """Send one call and return its reply."""
-        script = call.script
-        operands = (len(call.keys), *call.keys, *call.args)
-        try:
-            try:
-                return self.client.execute_command("EVALSHA", script.sha, *operands)
-            except NoScriptError:
-                # EVAL keeps the script for the next time.
-                return self.client.execute_command("EVAL", script.source, *operands)
-        except ResponseError as exc:
-            leave_replica(self.client, exc)
-            raise
+        reply = self._send_all([call], patience=TIMEOUT)[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Send calls in one round trip, and wait for nothing; a call that was refused has its error for a reply."""
+        return self._send_all(calls)
 
     def load_scripts(self) -> None:
         """Send all scripts ahead, so that no call of run_all has to be made up for after the ones behind it."""
-        with self.client.pipeline(transaction=False) as pipe:
-            for name in NAMES:
-                pipe.execute_command("SCRIPT LOAD", load(name).source)
-            replies = pipe.execute(raise_on_error=False)
-        for reply in replies:
-            # Left to redis-py, its text would be the script's.
+        for reply in self.server.send([("SCRIPT LOAD", load(name).source) for name in NAMES]):
             if isinstance(reply, Exception):
                 raise reply
 
-    def run_all(self, calls: Sequence[Call]) -> list[Any]:
-        """Send calls in one round trip; a call that failed has its RedisError for a reply."""
-        if len(calls) == 1:
-            try:
-                return [self.run(calls[0])]
-            except UNAVAILABLE:
-                raise
-            except RedisError as exc:
-                return [exc]
-        with self.client.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
-            replies = pipe.execute(raise_on_error=False)
+    def _send_all(self, calls: Sequence[Call], patience: float = 0.0) -> list[Any]:
+        replies = self.server.send([self._command(call, "EVALSHA") for call in calls], patience=patience)
         for i, reply in enumerate(replies):
             if isinstance(reply, NoScriptError):
-                replies[i] = self.run_all([calls[i]])[0]
-            elif isinstance(reply, UNAVAILABLE):
-                raise reply
-            elif isinstance(reply, ResponseError):
-                leave_replica(self.client, reply)
+                # EVAL keeps the script for the next time.
+                replies[i] = self.server.send([self._command(calls[i], "EVAL")], patience=patience)[0]
         return replies
+
+    def _command(self, call: Call, name: Literal["EVALSHA", "EVAL"]) -> Command:
+        script: Script = call.script
+        keys = (*call.keys, self.keys.absent) if self.server.in_cluster else call.keys
+        return (name, script.sha if name == "EVALSHA" else script.source, len(keys), *keys, *call.args)
 
     # --- posting
 
@@ -134,26 +117,14 @@ class Store:
         names = (keys.events, keys.leased, keys.due(queue), keys.promise, keys.wake(queue))
         call = Call(load("post"), names, tuple(args))
         waits = self.replication.replicas > 0
-        try:
+        with post_named(events):
             reply: list[int]
             if waits:
                 touch = keys.wait if conflict in MAY_WRITE_NOTHING else None
-                reply, reached = self.replication.send(self.client, call, touch)
+                commands = [self._command(call, "EVALSHA"), self._command(call, "EVAL")]
+                reply, reached = self.replication.send(self.server, commands, touch)
             else:
                 reply = self.run(call)
-        except (RedisError, OSError) as exc:
-            if _is_full(exc):
-                raise TimerFullError(
-                    "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
-                    "give the timer a Redis of its own with dtimer_url"
-                ) from exc
-            ids = [event.id for event in events]
-            named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
-            raise TimerUnavailableError(
-                f"the timer's Redis {_failed(exc)}: event {named} may or may not be stored. Posting the "
-                "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
-                event_ids=ids,
-            ) from exc
         if waits:
             self.replication.check([e.id for e, due_ms in zip(events, reply, strict=True) if due_ms >= 0], reached)
         return reply
@@ -173,7 +144,7 @@ class Store:
         lapsed_ms: int | None = None,
         patrols: bool = False,
     ) -> Call:
-        """Claim up to ``room`` events (at most 1000) of some queues; read the reply with read_claim.
+        """Claim up to ``room`` events (at most CLAIM) of some queues; read the reply with read_claim.
 
         With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are. If it is negative,
         only events that have been due for so long; no promise is made then, as with no room. Leases that lapse later
@@ -183,11 +154,10 @@ class Store:
         names = [keys.events, keys.leased, keys.parked, keys.promise, keys.patrol]
         for queue in queues:
             names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
-        args = (listener, holder, nonce, min(room, 1000), lease_ms, PROMISE_GRACE_MS, ahead_ms)
+        args = (listener, holder, nonce, min(room, CLAIM), lease_ms, PROMISE_GRACE_MS, ahead_ms)
         return Call(load("claim"), tuple(names), (*args, _or_empty(lapsed_ms), int(patrols), *queues))
 
-    @staticmethod
-    def read_claim(reply: Any, queues: Sequence[str]) -> Claimed:
+    def read_claim(self, reply: Any, queues: Sequence[str]) -> Claimed:
         """Read claim's reply."""
         now_us, wait_us, rows, parked, patrols = reply
         zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
@@ -202,6 +172,7 @@ class Store:
                 key=row[1].decode(),
                 token=row[2].decode(),
                 due_monotonic=zero + row[4] / 1000,
+                shard=self.keys.shard,
             )
             for row in rows
         ]
@@ -304,6 +275,11 @@ class Store:
         reply: int = self._ask(Call(load("replay"), names, (keys.prefix, event_id, delay_ms)), event_id)
         return reply
 
+    def shards(self, count: int) -> Call:
+        """Settle how many shards the namespace has, of which this is the first. Reply: ``count``, unless it was."""
+        keys = self.keys
+        return Call(load("shards"), (keys.shards, keys.events, keys.parked), (count,))
+
     def ask(self, call: Call) -> Any:
         """Send one call; like run, but a Redis that does not answer is a TimerUnavailableError."""
         return self._ask(call)
@@ -311,6 +287,26 @@ class Store:
     def _ask(self, call: Call, *event_ids: str) -> Any:
         with unavailable_named(call.script.name, *event_ids):
             return self.run(call)
+
+
+@contextmanager
+def post_named(events: Sequence[NewEvent]) -> Iterator[None]:
+    """Turn redis-py's errors into a TimerFullError, or a TimerUnavailableError that names the events of a post."""
+    try:
+        yield
+    except (RedisError, OSError) as exc:
+        if _is_full(exc):
+            raise TimerFullError(
+                "the timer's Redis is at its maxmemory and refused to store the event: raise its maxmemory, or "
+                "give the timer a Redis of its own with dtimer_url"
+            ) from exc
+        ids = [event.id for event in events]
+        named = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+        raise TimerUnavailableError(
+            f"the timer's Redis {_failed(exc)}: event {named} may or may not be stored. Posting the "
+            "same id again is safe: with on_conflict='keep' or 'replace' it is stored once",
+            event_ids=ids,
+        ) from exc
 
 
 @contextmanager

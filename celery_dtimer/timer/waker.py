@@ -1,107 +1,187 @@
 """The thread of a listener that blocks on the wake lists, and says so when Redis hands it a token.
 
 Redis serves who has waited longest first, and forgets who is gone. A thread of its own, since a blocked client is woken
-by its own timeout up to 100 ms late: nothing may depend on that but the next look at whether to go on.
+by its own timeout up to 100 ms late: nothing may depend on that but the next look at whether to go on. Each shard has a
+connection of its own, since shards may be on different servers; the thread waits for all of them at once.
 """
 
-import socket
+import logging
+import selectors
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from redis import Redis
+from redis.connection import ConnectionInterface
 from redis.exceptions import NoPermissionError, RedisError
 
-from celery_dtimer.timer.connect import BLOCK, blocking_twin
+from celery_dtimer.timer.connect import TIMEOUT
+from celery_dtimer.timer.servers import Server
+from celery_dtimer.timer.wakeup import Wakeup
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a connection blocks at a time.
+BLOCK = 30.0
 
 #: Seconds to wait after an error. The listener's loop meets the same Redis once a second, and reports it.
 PAUSE = 1.0
 
 
 class Waker:
-    """Calls ``on_token`` with each wake token.
+    """Calls ``on_token`` with the number of a shard at each wake token.
 
     Args:
-        client: A client of the timer's Redis; its connections are not used, but others like them.
+        servers: Where each shard is; connections are made for this alone.
         on_token: Called in this thread.
         on_refusal: Called in this thread, once, with Redis' answer if this user may not block on the wake lists. No
             other command tells: without tokens the loop still claims, once a second.
     """
 
     def __init__(
-        self, client: Redis, on_token: Callable[[], None], on_refusal: Callable[[NoPermissionError], None]
+        self,
+        servers: Sequence[Server],
+        on_token: Callable[[int], None],
+        on_refusal: Callable[[NoPermissionError], None],
     ) -> None:
-        self._client = blocking_twin(client)
+        self._lines = [_Line(number, server) for number, server in enumerate(servers)]
         self._on_token = on_token
         self._on_refusal = on_refusal
         self._refused = False
-        self._keys: Sequence[str] = ()
-        self._wanted = threading.Event()
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name="dtimer-waker", daemon=True)
 
     def start(self) -> None:
         """Start the thread; it blocks on nothing before ``listen``."""
         self._thread.start()
 
-    def listen(self, keys: Sequence[str]) -> None:
-        """Block on these lists from now on; on none while there are no keys.
+    def listen(self, number: int, keys: Sequence[str]) -> None:
+        """Block on these lists of a shard from now on; on none while there are no keys.
 
-        A token that is taken at the very moment at which nothing is wanted any more still arrives.
+        What blocks already goes on doing so when nothing is wanted any more: a token that it is given still arrives.
         """
-        if keys and keys != self._keys:
-            self._keys = keys
-            self._interrupt()
-        if keys:
-            self._wanted.set()
-        else:
-            self._wanted.clear()
-            if self._stopped.is_set():
-                # stop() was called in between, and its thread is not to wait for what nobody will want any more.
-                self._wanted.set()
+        line = self._lines[number]
+        if line.wanted != keys:
+            line.wanted = keys
+            self._wakeup.wake()
+
+    def reconnect(self, number: int) -> None:
+        """Make the connection of a shard anew: a host that has gone dark does not close the one that blocks there."""
+        self._lines[number].doubted = True
+        self._wakeup.wake()
 
     def stop(self) -> None:
         """End the thread, and wait a second for it at most."""
-        self._stopped.set()
-        self._wanted.set()
-        for _ in range(20):
-            # Again and again: it may be about to connect.
-            self._interrupt()
-            self._thread.join(0.05)
-            if not self._thread.is_alive():
-                self._client.connection_pool.disconnect()
-                break
-
-    def _interrupt(self) -> None:
-        """End the command that the thread blocks in.
-
-        Its socket is shut down, and left to the thread to close: closed here, its number might be that of another
-        connection's socket by the time at which the thread begins to wait for it.
-        """
-        for connection in list(self._client.connection_pool._in_use_connections):  # noqa: SLF001 - nor its socket
-            sock = connection._sock  # noqa: SLF001 - has a public name
-            if sock is not None:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+        self._stopped = True
+        self._wakeup.wake()
+        self._thread.join(1.0)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._wanted.wait()
-            keys = self._keys
-            if self._stopped.is_set():
-                return
-            try:
-                if self._client.blpop(list(keys), timeout=BLOCK):
-                    self._on_token()
-                self._refused = False
-            except NoPermissionError as exc:
-                if not self._refused:
-                    self._refused = True
-                    self._on_refusal(exc)
-                self._stopped.wait(PAUSE)
-            except (RedisError, OSError, AttributeError, ValueError):
-                # AttributeError and ValueError: a TLS socket was shut down on purpose, in the middle of a read.
-                # On a new connection the next time: a server that has become a replica refuses this one for ever.
-                self._client.connection_pool.disconnect(inuse_connections=False)
-                if keys == self._keys:
-                    self._stopped.wait(PAUSE)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
+            while not self._stopped:
+                for line in self._lines:
+                    self._tend(line, selector)
+                instants = [instant for line in self._lines if (instant := line.next_instant()) is not None]
+                timeout = max(0.0, min(instants) - time.monotonic()) if instants else None
+                for key, _ in selector.select(timeout):
+                    if key.data is None:
+                        self._wakeup.drain()
+                    else:
+                        self._attempt(key.data, selector, self._hear)
+            for line in self._lines:
+                line.close(selector)
+        self._wakeup.close()
+
+    def _tend(self, line: "_Line", selector: selectors.BaseSelector) -> None:
+        """Let a shard's connection block on what is wanted."""
+        overdue = line.blocked and time.monotonic() >= line.answer_by
+        if line.doubted or overdue or (line.wanted and line.blocked and line.blocked != line.wanted):
+            line.doubted = False
+            line.close(selector)
+        if line.wanted and not line.blocked and time.monotonic() >= line.not_before and not self._stopped:
+            self._attempt(line, selector, self._block)
+
+    def _attempt(
+        self,
+        line: "_Line",
+        selector: selectors.BaseSelector,
+        action: "Callable[[_Line, selectors.BaseSelector], None]",
+    ) -> None:
+        try:
+            action(line, selector)
+        except NoPermissionError as exc:
+            line.close(selector)
+            line.not_before = time.monotonic() + PAUSE
+            if not self._refused:
+                self._refused = True
+                self._on_refusal(exc)
+        except Exception as exc:
+            if not isinstance(exc, RedisError | OSError):
+                # A defect of ours: the others are to be woken still.
+                logger.exception("the timer's waker failed")
+            # On a new connection the next time: a server that has become a replica refuses this one for ever.
+            line.close(selector)
+            line.not_before = time.monotonic() + PAUSE
+
+    @staticmethod
+    def _block(line: "_Line", selector: selectors.BaseSelector) -> None:
+        if line.connection is None:
+            line.connection = line.server.connection()
+            line.connection.connect()
+            selector.register(line.fileno(), selectors.EVENT_READ, line)
+        keys = line.wanted
+        line.connection.send_command("BLPOP", *keys, BLOCK)
+        line.blocked = keys
+        line.answer_by = time.monotonic() + BLOCK + TIMEOUT
+
+    def _hear(self, line: "_Line", selector: selectors.BaseSelector) -> None:
+        del selector
+        connection = line.connection
+        # Over TLS, what has come may be no part of an answer.
+        if connection is None or not connection.can_read(0):
+            return
+        reply = connection.read_response()
+        line.blocked = ()
+        if reply:
+            self._on_token(line.number)
+        self._refused = False
+
+
+class _Line:
+    """The connection of one shard, and what it blocks on."""
+
+    def __init__(self, number: int, server: Server) -> None:
+        self.number = number
+        self.server = server
+        self.wanted: Sequence[str] = ()
+        self.blocked: Sequence[str] = ()
+        self.connection: ConnectionInterface | None = None
+        self.doubted = False
+        self.not_before = 0.0
+        self.answer_by = 0.0
+        self._fileno = -1
+
+    def next_instant(self) -> float | None:
+        """Return when something is to be done about it even if nothing is heard."""
+        if self.blocked:
+            return self.answer_by
+        return self.not_before if self.wanted else None
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket, which is connected."""
+        self._fileno = self.connection._sock.fileno()  # type: ignore[union-attr] # noqa: SLF001 - it has no public name
+        return self._fileno
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Close the connection, if there is one."""
+        connection, self.connection = self.connection, None
+        self.blocked = ()
+        if connection is None:
+            return
+        # By its number, which a socket that redis-py has closed does not know any more.
+        with suppress(KeyError, ValueError):
+            selector.unregister(self._fileno)
+        with suppress(OSError, RedisError):
+            connection.disconnect()

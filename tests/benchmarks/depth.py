@@ -83,7 +83,7 @@ class Contender:
 
     def __init__(self, server: RedisServer, events: int, payload: bytes) -> None:
         self.timer = DTimer(server.url)
-        self.client = self.timer.store.client
+        self.client = self.timer.shards[0].server.client
         self.events = events
         self.payload = payload
         self.posted = 0
@@ -105,7 +105,7 @@ class Contender:
 
     def claim_and_confirm(self) -> None:
         """Eight events, in two calls."""
-        store = self.timer.store
+        store = self.timer.shards[0]
         queues = ("default",)
         call = store.claim(
             queues, listener="bench", holder="bench", nonce=uuid.uuid4().hex, room=8, lease_ms=10_000, ahead_ms=10

@@ -27,7 +27,7 @@ WAYS = {"killed": signal.SIGKILL, "paused": signal.SIGSTOP, "paused, then posted
 
 def holder(timer: DTimer) -> str:
     """The id of the listener that holds the promise of the timer's queue, or ''."""
-    value = timer.store.client.hget(timer.store.keys.promise, timer.queues[0]) or b" "
+    value = timer.shards[0].server.client.hget(timer.shards[0].keys.promise, timer.queues[0]) or b" "
     return str(value.decode().partition(" ")[2])
 
 
@@ -35,7 +35,7 @@ def trial(url: str, notes: Path, listeners: int, way: str) -> float:
     """Seconds by which one event was late."""
     notes.write_text("")
     with ExitStack() as stack, DTimer(url) as timer:
-        timer.store.client.flushall()
+        timer.shards[0].server.client.flushall()
         group: list[Listening] = [stack.enter_context(listening(url, notes)) for _ in range(listeners)]
         later = way == "paused, then posted"
         # The phases of the patrols are anyhow: the event is due at a random instant of one.

@@ -38,7 +38,7 @@ class Commands:
 
 def commands(timer: DTimer) -> Commands:
     """Read the counts of the timer's server."""
-    stats = timer.store.client.info("commandstats")
+    stats = timer.shards[0].server.client.info("commandstats")
     counts = {name: stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in SENT}
     return Commands(counts["evalsha"] + counts["eval"], sum(counts.values()))
 

@@ -41,7 +41,7 @@ def arguments_of_tasks() -> dict[str, object]:
 
 def bytes_of_an_event(timer: DTimer, payload: bytes, events: int) -> float:
     """Bytes of Redis' memory for each of so many events."""
-    client = timer.store.client
+    client = timer.shards[0].server.client
     client.execute_command("FLUSHDB", "SYNC")
     before = client.info("memory")["used_memory"]
     timer.post_many(Post(payload, 86_400 + n / 100) for n in range(events))
@@ -91,14 +91,14 @@ def main() -> None:
                 read = microseconds(partial(message.decode, payload, result.id, "celery"))
                 taken = bytes_of_an_event(timer, payload, arguments.events)
                 print(f"{name:23} {form:10} {len(payload):7} {taken:6.0f}  {write:5.1f}us {read:5.1f}us", flush=True)
-        timer.store.client.flushdb()
+        timer.shards[0].server.client.flushdb()
         ways = {
             form: partial(microseconds_of_a_post, app, note, compression=compress, posts=arguments.posts)
             for form, compress in (("plain", False), ("compressed", True))
         }
         costs = {form: min(figures) for form, figures in in_turn(3, ways).items()}
         print("post_in with 200 random characters: " + ", ".join(f"{form} {us:.0f}us" for form, us in costs.items()))
-        timer.store.client.flushdb()
+        timer.shards[0].server.client.flushdb()
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_no_event_is_lost_whose_post_returned_when_its_replica_had_it(fleet, mak
             # By the new master, which has no replica.
             if end is None:
                 end = time.monotonic() + 1
-                timer.store.replication = make_timer().store.replication
+                timer.shards[0].replication = make_timer().shards[0].replication
         posted.append(event_id)
     assert refusals
     assert timer.count().pending == len(posted)
@@ -115,7 +115,10 @@ def test_a_confirm_during_the_failover_reaches_the_new_master(fleet, make_timer)
     with pytest.raises(TimerUnavailableError):
         handler.timer.confirm(held[10])
     fleet.wait_for_failover(old)
-    wait_until(lambda: handler.timer._listener.in_flight == 10 and not handler.timer._listener._failures, "its answer")
+    wait_until(
+        lambda: handler.timer._listener.in_flight == 10 and not handler.timer._listener._shards[0].failures,
+        "its answer",
+    )
     with DTimer(fleet.url) as other:
         wait_until(lambda: other.count().leased == 10, "the confirms")
         assert all(other.confirm(delivery) for delivery in held[10:])
@@ -162,7 +165,7 @@ def test_a_master_that_hangs_is_left_and_comes_back_as_a_replica(fleet, make_tim
 
 def test_no_command_is_given_the_answer_to_one_that_was_interrupted(calm_fleet):
     timer = DTimer(calm_fleet.url)
-    client = timer.store.client
+    client = timer.shards[0].server.client
 
     class Interrupted(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded
         pass

@@ -69,7 +69,7 @@ def quick(worker_app):
 def leased(note, redis_client):
     """A task in the hands of a worker; it is confirmed after the test."""
     result = note.post((1,), delay=0, task_id="leased")
-    store = get_timer(result.app).store
+    store = get_timer(result.app).shards[0]
     queue = result.peek().queue
     call = store.claim([queue], listener="l", holder="holder@host", nonce="n", room=1, lease_ms=60_000)
     [delivery] = store.read_claim(store.ask(call), [queue]).deliveries

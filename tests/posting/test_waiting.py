@@ -32,8 +32,8 @@ def test_a_task_that_no_replica_has_is_stored_once_and_says_so(make_note, start_
     with pytest.raises(NotReplicatedError) as caught:
         note.post_in(60)
     with server.client() as client:
-        # The script is sent in full once, to a server that did not know it.
-        assert client.info("commandstats")["cmdstat_eval"]["calls"] == 1
+        # Each script, this and that of the shards, is sent in full once, to a server that did not know it.
+        assert client.info("commandstats")["cmdstat_eval"]["calls"] == 2
     (task_id,) = caught.value.event_ids
     timer = get_timer(note.app)
     assert timer.peek(task_id) is not None

@@ -70,8 +70,8 @@ def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str])
 def close_app(app: Celery) -> None:
     """Close an app and its timer's connections: what is left to the garbage collection warns, in some later test."""
     extension = getattr(app, ATTRIBUTE, None)
-    if extension is not None and extension._store is not None:
-        extension._store.client.close()
+    if extension is not None and extension._shards is not None:
+        extension._shards.servers.close()
     # Celery leaves what waits for results to the garbage collector; look, but do not make one.
     backend = getattr(app._local, "backend", None)
     if isinstance(backend, RedisBackend):

@@ -80,7 +80,7 @@ def test_a_listener_whose_tls_connections_are_killed_goes_on(start_tls, authorit
         for number in range(1, 4):
             wait_until(lambda: client.info("clients")["blocked_clients"], "the listener to wait on its wake list")
             client.client_kill_filter(_type="normal", skipme=True)
-            timer.store.client.connection_pool.disconnect(inuse_connections=False)
+            timer.shards[0].server.client.connection_pool.disconnect(inuse_connections=False)
             timer.post(b"p", 0, max_redeliveries=0)
             wait_until(lambda number=number: len(rung) == number, "the event")
 

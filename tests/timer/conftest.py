@@ -17,13 +17,13 @@ def timer(redis_client: redis.Redis, redis_url: str) -> Iterator[DTimer]:
     """A timer that has not joined; all of its events are ended after the test, and must leave nothing."""
     with DTimer(redis_url) as timer:
         yield timer
-        finish(timer.store, redis_client)
+        finish(timer.shards[0], redis_client)
 
 
 @pytest.fixture
 def store(timer: DTimer) -> Store:
     """That timer's store."""
-    return timer.store
+    return timer.shards[0]
 
 
 @pytest.fixture

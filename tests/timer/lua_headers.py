@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-KEY_TYPES = {"hash": "H", "zset": "Z", "list": "LR"}
+KEY_TYPES = {"hash": "H", "zset": "Z", "list": "LR", "string": "GS"}
 NUMBERS = ("ms", "us", "count")
 ARG_TYPES = (*NUMBERS, "string", "bytes")
 ANY_TYPE = ("EXISTS", "DEL", "PEXPIRE")
@@ -150,7 +150,8 @@ def _tail_problems(table: str, slots: Slots, rest: str) -> list[str]:
     if not slots.tail:
         return [f"{use} is used below the top of the body" for use in uses]
     start, stride = len(slots.fixed) + 1, len(slots.tail)
-    loop = re.search(rf"for i = {start}, #{table}, {stride} do", rest)
+    # To the last whole group: a key that is in none may stand behind them.
+    loop = re.search(rf"for i = {start}, #{table}(?: - {stride - 1})?, {stride} do", rest)
     if loop:
         offsets = [f"{table}[i{f' + {i}' if i else ''}]" for i in range(stride)]
     elif stride == 1:

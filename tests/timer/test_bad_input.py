@@ -77,7 +77,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("arguments", "error", "argument"), REFUSED, ids=label)
 def test_a_bad_post_is_refused_by_name_and_stores_nothing(timer, redis_client, arguments, error, argument):
-    seed(timer.store, event("x", FUTURE_MS))
+    seed(timer.shards[0], event("x", FUTURE_MS))
     before = snapshot(redis_client)
     with pytest.raises(error) as caught:
         timer.post(**{"payload": b"p", "delay": 60, **arguments})

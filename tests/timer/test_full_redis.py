@@ -23,7 +23,7 @@ def timer(server):
 
 @pytest.fixture
 def store(timer):
-    return timer.store
+    return timer.shards[0]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import redis
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
-from celery_dtimer.timer import listener
+from celery_dtimer.timer import shard_listener
 from celery_dtimer.timer.connect import connect
 from celery_dtimer.timer.dtimer import DTimer, Post
 from celery_dtimer.timer.events import State
@@ -32,7 +32,7 @@ class Member:
         self.deliveries = []
         self.instants_ms = []
         self.errors = []
-        self._clock = connect(url)
+        self._clock = connect(url).client
         self._act = act or self.timer.confirm
         self.timer.on_event(self._on_event)
         self.timer.on_error(self.errors.append)
@@ -65,7 +65,7 @@ def keep(delivery):
 @pytest.fixture
 def no_takeover(monkeypatch):
     """Nobody looks for promises that lapsed: what is not handed on by a wake token stays where it is."""
-    monkeypatch.setattr(listener, "PATROL", 600)
+    monkeypatch.setattr(shard_listener, "PATROL", 600)
 
 
 @pytest.fixture
@@ -165,11 +165,11 @@ def test_a_handler_may_let_its_timer_leave(timer):
 
 
 def test_leave_hands_the_promise_on(no_takeover, join, timer, redis_client):
-    seed(timer.store, event("x", FUTURE_MS))
+    seed(timer.shards[0], event("x", FUTURE_MS))
     first = join()
     wait_until(lambda: promised(redis_client)[1] == first.timer._listener.id, "the first's promise")
     second = join()
-    wait_until(lambda: second.timer._listener._claims, "the second's first claim")
+    wait_until(lambda: second.timer._listener._shards[0]._claims, "the second's first claim")
     assert promised(redis_client)[1] == first.timer._listener.id
     first.timer.leave()
     wait_until(lambda: promised(redis_client)[1] == second.timer._listener.id, "the second's promise")
@@ -179,7 +179,7 @@ def test_leave_hands_the_promise_on(no_takeover, join, timer, redis_client):
 
 
 def test_leave_gives_back_what_was_claimed_ahead_and_not_delivered(join, timer, monkeypatch, now_ms):
-    monkeypatch.setattr(listener, "AHEAD_MS", 3000)
+    monkeypatch.setattr(shard_listener, "AHEAD_MS", 3000)
     member = join()
     timer.post(b"p", 2, id="x")
     due_ms = timer.peek("x").due_at.timestamp() * 1000
@@ -193,10 +193,10 @@ def test_leave_gives_back_what_was_claimed_ahead_and_not_delivered(join, timer, 
 
 
 def test_leave_does_not_lose_what_was_claimed_ahead_and_is_delivered_only_once(join, timer, monkeypatch, redis_client):
-    monkeypatch.setattr(listener, "AHEAD_MS", 3000)
+    monkeypatch.setattr(shard_listener, "AHEAD_MS", 3000)
     member = join()
     timer.post(b"p", 1, id="x", max_redeliveries=0)
-    due_ms = timer.store.client.zscore("{dt:0}:due:default", "x")
+    due_ms = timer.shards[0].server.client.zscore("{dt:0}:due:default", "x")
     wait_until(lambda: timer.peek("x") is None, "the event to be claimed ahead")
     member.timer.leave()
     assert member.ids == ["x"]
@@ -265,9 +265,9 @@ def test_a_cancelled_event_is_not_delivered(join, timer):
 
 
 def test_an_event_that_is_due_earlier_than_the_promise_wakes_the_listener(join, timer, redis_client):
-    seed(timer.store, event("far", FUTURE_MS))
+    seed(timer.shards[0], event("far", FUTURE_MS))
     member = join()
-    wait_until(lambda: promised(redis_client) == (FUTURE_MS - listener.AHEAD_MS, member.timer._listener.id), "it")
+    wait_until(lambda: promised(redis_client) == (FUTURE_MS - shard_listener.AHEAD_MS, member.timer._listener.id), "it")
     timer.post(b"p", 0, id="near")
     wait_until(lambda: member.ids == ["near"], "the earlier event", timeout=5)
 
@@ -313,7 +313,7 @@ def test_confirm_soon_needs_a_timer_that_has_joined(timer, store, claim):
 def test_a_listener_holds_at_most_max_events_which_can_be_changed_meanwhile(join, timer):
     member = join(act=keep, max_events=3, confirm_timeout=60)
     timer.post_many([Post(b"p", eta=at(PAST_MS + i), id=str(i)) for i in range(12)])
-    claims = member.timer._listener
+    claims = member.timer._listener._shards[0]
 
     def settles_at(count):
         wait_until(lambda: len(member.deliveries) >= count, f"{count} events")
@@ -346,9 +346,9 @@ def test_what_a_full_listener_leaves_goes_to_another(no_takeover, join, timer):
 
 def test_a_listener_that_becomes_full_wakes_another_for_what_it_leaves(no_takeover, join, timer):
     full = join(act=keep, max_events=1, confirm_timeout=60)
-    wait_until(lambda: full.timer._listener._claims, "its first claim")
+    wait_until(lambda: full.timer._listener._shards[0]._claims, "its first claim")
     other = join(max_events=100)
-    wait_until(lambda: other.timer._listener._claims, "the other's first claim")
+    wait_until(lambda: other.timer._listener._shards[0]._claims, "the other's first claim")
     for _ in range(20):
         timer.post_many([Post(b"p", 0)] * 5)
     wait_until(lambda: len(full.deliveries) + len(other.deliveries) == 100, "all events", timeout=5)
@@ -504,7 +504,7 @@ def test_a_listener_whose_connections_are_killed_goes_on(join, timer, redis_clie
     wait_until(lambda: member.ids == ["before"], "the first event")
     for _ in range(3):
         redis_client.client_kill_filter(_type="normal", skipme=True)
-        timer.store.client.connection_pool.disconnect()
+        timer.shards[0].server.client.connection_pool.disconnect()
         timer.post(b"p", 0.1, on_conflict="keep", id="after")
         wait_until(lambda: "after" in member.ids, "the event after the kill", timeout=5)
         wait_until(lambda: timer.peek("after") is None, "its confirm")
@@ -576,13 +576,13 @@ def test_a_restart_of_redis_is_reported_once_and_the_listener_goes_on(join, star
     wait_until(lambda: member.ids == ["before"], "the first event")
     server.stop()
     wait_until(lambda: member.errors, "the error")
-    wait_until(lambda: member.timer._listener._failures > 3, "a few more attempts")
+    wait_until(lambda: member.timer._listener._shards[0].failures > 3, "a few more attempts")
     assert len(member.errors) == 1
     assert isinstance(member.errors[0], redis.ConnectionError)
     server.start()
     member.timer.post(b"p", 0, id="after")
     wait_until(lambda: member.ids == ["before", "after"], "the event after the restart", timeout=5)
-    wait_until(lambda: not member.timer._listener._failures, "the listener to recover")
+    wait_until(lambda: not member.timer._listener._shards[0].failures, "the listener to recover")
     server.stop()
     wait_until(lambda: len(member.errors) == 2, "the error of the second failure")
 
@@ -609,7 +609,7 @@ def test_a_listener_that_starts_without_redis_begins_when_there_is_one(join, sta
 def test_leave_ends_while_redis_is_down(join, start_redis):
     server = start_redis()
     member = join(server.url)
-    wait_until(lambda: member.timer._listener._claims, "the first claim")
+    wait_until(lambda: member.timer._listener._shards[0]._claims, "the first claim")
     server.stop()
     member.timer.leave()
     assert threads() == []

@@ -21,6 +21,7 @@ TYPES = {
     "due": "zset",
     "lease": "zset",
     "wake": "list",
+    "shards": "string",
 }
 DELIVERY = Delivery(id="x", payload=b"", queue="q", due_ms=1, redeliveries=0, max_redeliveries=1, key="k", token="t")
 EVENT = NewEvent(id="x", payload=b"p", clock="in", when_ms=5, max_redeliveries=1, queue="q")
@@ -52,6 +53,7 @@ def call_everything():
     recorder.count()
     recorder.count(offset_ms=1, duration_ms=2)
     recorder.replay("x", 5)
+    recorder.run(recorder.shards(4))
     for queues in (["q"], ["q", "r"]):
         recorder.run(recorder.claim(queues, listener="l", holder="h", nonce="n", room=1, lease_ms=5))
     for deliveries in ([DELIVERY], [DELIVERY, DELIVERY]):

@@ -309,7 +309,7 @@ class Comparison(RuleBasedStateMachine):
         finish(self.store, self.client)
         left = snapshot(self.client)
         self.client.flushall()
-        self.store.client.close()
+        self.store.server.client.close()
         assert left == {}
 
 

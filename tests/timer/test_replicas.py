@@ -74,7 +74,7 @@ def test_a_confirm_is_unavailable_too_and_the_connection_left(pair):
         pair.fail_over()
         for change in (timer.cancel, lambda event_id: timer.change_delay(event_id, 1)):
             pair.point_to(pair.old)
-            timer.store.client.connection_pool.disconnect()
+            timer.shards[0].server.client.connection_pool.disconnect()
             timer.peek("x")
             pair.point_to(pair.new)
             with pytest.raises(TimerUnavailableError):

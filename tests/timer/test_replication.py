@@ -104,11 +104,11 @@ def test_a_repeat_of_a_post_whose_answer_was_lost_is_waited_for_and_no_conflict(
     timer = make_timer()
     event = timer._new_event(Post(b"p", 60, id="x"))
     with pytest.raises(NotReplicatedError):
-        timer.store.post([event])
+        timer.shards[0].post([event])
     with pytest.raises(NotReplicatedError):
-        make_timer().store.post([event], conflict="again")
+        make_timer().shards[0].post([event], conflict="again")
     replica.resume()
-    assert make_timer(wait_timeout=4).store.post([event], conflict="again")[0] > 0
+    assert make_timer(wait_timeout=4).shards[0].post([event], conflict="again")[0] > 0
 
 
 def test_a_post_that_is_refused_is_waited_for_in_vain_by_nobody(make_timer, replica):

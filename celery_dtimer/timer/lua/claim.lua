@@ -162,7 +162,8 @@ local function count_patrol(queue)
 end
 
 local fewest
-for i = 6, #KEYS, 3 do
+-- In a cluster one more key, which is in no group, stands behind them (see keys.py).
+for i = 6, #KEYS - 2, 3 do
   local due, lease, wake = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local number = (i - 6) / 3
   local queue = ARGV[10 + number]

@@ -1,4 +1,4 @@
-"""Waking a hub from another thread: ``Hub.call_soon`` does that only from kombu 5.7 on."""
+"""Waking from another thread who sleeps on descriptors: a hub, whose ``call_soon`` does that only from kombu 5.7 on."""
 
 import socket
 from contextlib import suppress

@@ -1,0 +1,216 @@
+"""Redis Cluster: from a redis+cluster:// URL to the node that serves a slot now.
+
+redis-py's RedisCluster would send a claim again that was carried out, leaves options of the URL out without a word,
+and drops the connections to all nodes when one of them moves.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
+
+from celery_dtimer.timer import urls
+from celery_dtimer.timer.servers import UNAVAILABLE, Command, Server, exchange
+
+#: Where a node listens, unless the URL says otherwise.
+PORT = 6379
+
+#: Seconds to wait for a connection to a node. A node that is cut off costs that again and again, until its replica
+#: takes over, and the shards on other nodes wait for the same thread.
+CONNECT_TIMEOUT = 1.0
+
+#: Seconds between two attempts while the cluster is changing.
+PAUSE = 0.05
+
+#: So often a command is sent on at once to where it is told to go. Nodes that disagree would send it in circles.
+MOST_MOVES = 5
+
+SHAPE = "redis+cluster://[user:password@]host[:port][,host[:port]...]"
+
+#: What a node answers to a command that is not for it to carry out, now or any more. A slot that is on its way to
+#: another node is waited for, and ASK not followed: every script has several keys, and the other node, which lacks
+#: some of them, would turn it away too.
+TURNED_AWAY = (MovedError, AskError, TryAgainError, ClusterDownError)
+
+Address = tuple[str, int]
+
+
+class Cluster:
+    """The nodes of a cluster. Which of them serves a slot is asked when it is needed, and after every failure.
+
+    Threads share it without a lock: they may ask at the same time, and what they heard is replaced as a whole.
+
+    Args:
+        hosts: (host, port) of some of the nodes.
+        connection_class: redis-py's, with or without TLS.
+        options: redis-py's options of every connection.
+    """
+
+    def __init__(self, hosts: list[Address], connection_class: type[Connection], options: dict[str, Any]) -> None:
+        self._hosts = hosts
+        self._connection_class = connection_class
+        self._options = options
+        self._nodes: dict[Address, redis.Redis] = {}
+        self._owners: dict[int, Address] = {}
+        self._doubted = True
+
+    def of(self, key: str) -> "Slot":
+        """Return the server of a key."""
+        return Slot(self, key_slot(key.encode()))
+
+    def clients(self) -> list[redis.Redis]:
+        """Return a client of each master, as far as that is known now."""
+        if self._doubted:
+            self._ask()
+        return [self._node(address) for address in sorted(set(self._owners.values()))]
+
+    def disconnect(self) -> None:
+        """Close what connections are idle; others are made when they are needed."""
+        for client in list(self._nodes.values()):
+            client.connection_pool.disconnect(inuse_connections=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in list(self._nodes.values()):
+            client.close()
+
+    def pool(self) -> ConnectionPool:
+        """Return a pool of connections to the first host of the URL; nothing is sent."""
+        return self._node(self._hosts[0]).connection_pool
+
+    # --- for a Slot
+
+    def owner(self, slot: int) -> redis.Redis:
+        """Return a client of the master that serves a slot.
+
+        Raises:
+            redis.ConnectionError: None does, or no node answers.
+        """
+        if self._doubted:
+            self._ask()
+        address = self._owners.get(slot)
+        if address is None:
+            self._doubted = True
+            raise redis.ConnectionError(f"no node of the cluster serves slot {slot}")
+        return self._node(address)
+
+    def doubt(self) -> None:
+        """Ask again who serves what, before the next command."""
+        self._doubted = True
+
+    def moved(self, exc: MovedError, client: redis.Redis) -> None:
+        """Learn where a slot is from a node that does not serve it; the others may have moved too."""
+        host = exc.host or client.connection_pool.connection_kwargs["host"]  # none is said: the same host
+        self._owners = {**self._owners, exc.slot_id: (host, exc.port)}
+
+    def _node(self, address: Address) -> redis.Redis:
+        client = self._nodes.get(address)
+        if client is None:
+            host, port = address
+            pool = ConnectionPool(connection_class=self._connection_class, host=host, port=port, **self._options)
+            client = self._nodes.setdefault(address, redis.Redis(connection_pool=pool))
+        return client
+
+    def _ask(self) -> None:
+        known = list(set(self._owners.values()))
+        # Each time another first: one that is cut off from the others does not know.
+        random.shuffle(known)
+        heard = []
+        for address in [*known, *(host for host in self._hosts if host not in known)]:
+            try:
+                reply: Any = self._node(address).execute_command("CLUSTER SLOTS")
+            except (redis.RedisError, OSError) as exc:
+                heard.append(str(exc))
+                continue
+            self._owners = _owners(reply, address[0])
+            self._doubted = False
+            return
+        raise redis.ConnectionError(f"no node of the cluster says who serves what: {'; '.join(heard)}")
+
+
+class Slot(Server):
+    """The node that serves a slot, whichever that is now."""
+
+    in_cluster = True
+
+    def __init__(self, cluster: Cluster, slot: int) -> None:
+        self._cluster = cluster
+        self._slot = slot
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client of the node that is the slot's master as far as we know.
+
+        Raises:
+            redis.ConnectionError: None is.
+        """
+        return self._cluster.owner(self._slot)
+
+    def send(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> list[Any]:
+        """Send commands to the slot's node, see ``Server.send``; those that it turns away are sent to another."""
+        give_up = time.monotonic() + patience
+        replies: list[Any] = [None] * len(commands)
+        left = list(range(len(commands)))
+        moves = 0
+        while True:
+            client = self._cluster.owner(self._slot)
+            try:
+                answers = exchange(client, [commands[i] for i in left])
+            except UNAVAILABLE:
+                self._cluster.doubt()
+                raise
+            for i, answer in zip(left, answers, strict=True):
+                replies[i] = answer
+            left = [i for i in left if isinstance(replies[i], TURNED_AWAY)]
+            if not left:
+                return replies
+            if together:
+                left = list(range(left[0], len(commands)))
+            reason = replies[left[0]]
+            # A MovedError is an AskError to redis-py.
+            if isinstance(reason, MovedError) and moves < MOST_MOVES:
+                moves += 1
+                self._cluster.moved(reason, client)
+                continue
+            self._cluster.doubt()
+            if time.monotonic() >= give_up:
+                return replies
+            time.sleep(PAUSE)
+
+    def connection(self) -> Any:
+        """Return a connection to that node, see ``Server.connection``."""
+        self._cluster.doubt()
+        return super().connection()
+
+
+def _owners(reply: Any, host: str) -> dict[int, Address]:
+    """Read the answer to CLUSTER SLOTS: by slot, who serves it. A node that says no name of its own is at ``host``."""
+    owners: dict[int, Address] = {}
+    for first, last, (name, port, *_), *_ in reply:
+        known = name.decode() if name not in (None, b"", b"?") else host
+        owners.update(dict.fromkeys(range(first, last + 1), (known, port)))
+    return owners
+
+
+def connect(url: str, *, ssl: bool, **defaults: Any) -> Cluster:
+    """Return the cluster that some nodes of are named in ``url``; nothing is sent yet.
+
+    Args:
+        url: Of the form SHAPE, its query with redis-py's options.
+        ssl: Whether over TLS.
+        defaults: redis-py's options, for what the URL does not say.
+
+    Raises:
+        ValueError: The URL is none of those. The text shows no part of it but the names of options.
+    """
+    parts = urls.split(url, PORT, SHAPE)
+    if parts.database not in ("", "0") or parts.query.get("db", "0") != "0":
+        raise ValueError("a cluster has database 0 alone")
+    options = {**defaults, "socket_connect_timeout": CONNECT_TIMEOUT}
+    options.update(urls.options(parts.query, ssl=ssl, user=parts.user))
+    return Cluster(parts.hosts, SSLConnection if ssl else Connection, options)
