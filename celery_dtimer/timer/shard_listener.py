@@ -309,4 +309,4 @@ class ShardListener:
     def _listen_on(self, queues: tuple[str, ...], room: Room | None) -> None:
         """Be woken exactly while there is room, and for the queues of the last claim."""
         events, patient = room or self._room()
-        self._listen([self.store.keys.wake(queue) for queue in queues] if events and not patient else ())
+        self._listen(tuple(self.store.keys.wake(queue) for queue in queues) if events and not patient else ())

@@ -62,8 +62,10 @@ class Waker:
         What blocks already goes on doing so when nothing is wanted any more: a token that it is given still arrives.
         """
         line = self._lines[number]
-        if line.wanted != keys:
-            line.wanted = keys
+        line.wanted = keys
+        # A worker that fills up and empties says so again and again: it blocks still, and the thread is left alone.
+        # When that ends, the thread looks at what is wanted then.
+        if keys and line.blocked != keys:
             self._wakeup.wake()
 
     def reconnect(self, number: int) -> None:
