@@ -3,7 +3,7 @@
 The bytes are the digit 1, one line of JSON, and the body as the serializer made it. The line leaves out what
 the reader can tell by itself: the event's id wherever the message repeats it, and the headers' defaults. That
 takes a message with one argument from about 1,100 bytes to 300. Or they are the digit 2, and line and body compressed,
-which takes it to 100; readers of before that do not know the digit, so a setting says when to write it.
+which takes it to 100.
 """
 
 import zlib
@@ -87,7 +87,7 @@ class StoredMessage:
     routing_key: str = ""
 
 
-def encode(message: StoredMessage, event_id: str, queue: str, *, compress: bool = False) -> bytes:
+def encode(message: StoredMessage, event_id: str, queue: str, *, compress: bool = True) -> bytes:
     """Return the message of the event ``event_id`` in ``queue`` as bytes; compressed, if that makes them fewer."""
     headers = message.headers
     if "task" in headers:

@@ -39,7 +39,6 @@ class Settings:
             None: only what is posted does.
         shards: Over so many slots of a Redis Cluster the events are spread; fixed by the namespace's first use.
         max_payload: Largest stored message, in bytes.
-        compression: Whether messages are stored compressed. Workers from before this setting park those.
         wait_replicas: A post returns when so many replicas of the timer's Redis have the event.
         wait_timeout: Seconds that a post waits for them.
         eviction_check: What a worker does, as it starts, about a Redis that may evict the timer's keys: ``"ignore"``,
@@ -54,7 +53,6 @@ class Settings:
     takeover: float | None = None
     shards: int = 1
     max_payload: int = MAX_PAYLOAD
-    compression: bool = False
     wait_replicas: int = 0
     wait_timeout: float = WAIT_TIMEOUT
     eviction_check: EvictionCheck = "warn"
@@ -182,12 +180,6 @@ def _seconds(setting: str, value: Any, *, least: float, most: float = math.inf) 
     return seconds
 
 
-def _flag(setting: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(setting, "True or False", value)
-    return value
-
-
 def _mode(setting: str, value: Any) -> EvictionCheck:
     try:
         return check_mode(value)
@@ -204,7 +196,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "takeover": partial(_seconds, least=0.0),
     "shards": partial(_count, most=MAX_SHARDS),
     "max_payload": _count,
-    "compression": _flag,
     "wait_replicas": partial(_count, least=0),
     "wait_timeout": partial(_seconds, least=MIN_WAIT_TIMEOUT, most=MAX_WAIT_TIMEOUT),
     "eviction_check": _mode,

@@ -148,7 +148,7 @@ class Adoption:
             event_id = check_id(found.headers.get("id"))
             settings = self._extension.settings
             found.headers["eta"] = None
-            payload = message.encode(found, event_id, queue, compress=settings.compression)
+            payload = message.encode(found, event_id, queue)
             check_payload(payload, settings.max_payload)
             if not self._dry_run:
                 event = NewEvent(event_id, payload, "at", due_ms, settings.max_redeliveries, queue)

@@ -114,9 +114,8 @@ class TimerProducer:
             exchange=exchange_name,
             routing_key=routing_key or "",
         )
-        compact = self._extension.settings.compression
         try:
-            payload = message.encode(stored, event_id, queue, compress=compact)
+            payload = message.encode(stored, event_id, queue)
         except (EncodeError, TypeError, ValueError) as exc:
             raise PayloadError(
                 f"a header of {headers.get('task')} can't be stored as JSON: {exc}",

@@ -199,20 +199,21 @@ def test_an_unknown_serializer_or_compression_is_refused_as_by_celery(refused):
 
 
 def test_a_payload_over_the_limit_is_refused_with_size_limit_and_setting(app, refused):
-    install(app, max_payload=1000)
-    error = refused(PayloadTooLargeError, ("x" * 2000,), delay=60)
-    assert error.limit == 1000
-    assert 2000 < error.size < 4000
-    for word in (str(error.size), "1000", "dtimer_max_payload"):
+    install(app, max_payload=20_000)
+    error = refused(PayloadTooLargeError, ("x" * 40_000,), delay=60)
+    assert error.limit == 20_000
+    assert 40_000 < error.size < 42_000
+    for word in (str(error.size), "20000", "dtimer_max_payload"):
         assert word in str(error)
 
 
 def test_a_payload_of_exactly_the_limit_is_stored_and_one_byte_more_is_not(app, add):
-    size = len(add.post(("x" * 300,), delay=60, argsrepr="").peek().payload)
+    # Too long to be compressed, so that each character counts.
+    size = len(add.post(("x" * 20_000,), delay=60, argsrepr="").peek().payload)
     install(app, max_payload=size)
-    add.post(("x" * 300,), delay=60, argsrepr="")
+    add.post(("x" * 20_000,), delay=60, argsrepr="")
     with pytest.raises(PayloadTooLargeError) as caught:
-        add.post(("x" * 301,), delay=60, argsrepr="")
+        add.post(("x" * 20_001,), delay=60, argsrepr="")
     assert caught.value.size == size + 1
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from celery_dtimer import install
-
 ROOT = Path(__file__).parents[2]
 
 #: What a deploy replaces: the commit before this one, unless another is named.
@@ -65,15 +63,6 @@ def test_the_previous_commit_and_this_one_share_two_thousand_events(
     workers = Counter(row["worker"].partition("@")[0] for row in proj.records())
     print(f"{sum(workers.values())} runs of {len(runs)} tasks: {dict(workers)}")
     assert min(workers["old"], workers["new"]) > 0
-
-
-def test_a_worker_without_compression_runs_what_is_posted_with_it(proj, start_worker, wait_until_empty):
-    install(proj.app, compression=True)
-    results = [proj.note.post_in(0.2, "x" * 200, n) for n in range(10)]
-    assert {result.peek().payload[:1] for result in results} == {b"2"}
-    start_worker()
-    assert [result.get(timeout=10) for result in results] == [[["x" * 200, n], {}] for n in range(10)]
-    wait_until_empty()
 
 
 def test_a_worker_without_the_extension_is_not_disturbed(proj, start_worker, worker_app, timer, wait_until_empty):
