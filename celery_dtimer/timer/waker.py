@@ -129,20 +129,23 @@ class Waker:
 
     @staticmethod
     def _block(line: "_Line", selector: selectors.BaseSelector) -> None:
-        if line.connection is None:
-            line.connection = line.server.connection()
-            line.connection.connect()
-            selector.register(line.fileno(), selectors.EVENT_READ, line)
         keys = line.wanted
-        line.connection.send_command("BLPOP", *keys, BLOCK)
+        connection = line.connected()
+        connection.send_command("BLPOP", *keys, BLOCK)
         line.blocked = keys
         line.answer_by = time.monotonic() + BLOCK + TIMEOUT
+        line.watch(selector)
 
     def _hear(self, line: "_Line", selector: selectors.BaseSelector) -> None:
-        del selector
+        # Not watched while redis-py may close its socket: a pool's process that was forked meanwhile keeps it open, and
+        # the system would go on reporting it here.
+        line.unwatch(selector)
         connection = line.connection
-        # Over TLS, what has come may be no part of an answer.
-        if connection is None or not connection.can_read(0):
+        if connection is None:
+            return
+        if not connection.can_read(0):
+            # Over TLS, what has come may be no part of an answer.
+            line.watch(selector)
             return
         reply = connection.read_response()
         line.blocked = ()
@@ -171,19 +174,41 @@ class _Line:
             return self.answer_by
         return self.not_before if self.wanted else None
 
-    def fileno(self) -> int:
-        """Return the descriptor of its socket, which is connected."""
-        self._fileno = self.connection._sock.fileno()  # type: ignore[union-attr] # noqa: SLF001 - it has no public name
-        return self._fileno
+    def connected(self) -> ConnectionInterface:
+        """Return the connection; a new one if there is none, or the server has closed it."""
+        if self.connection is not None and _is_left(self.connection):
+            self.connection.disconnect()
+            self.connection = None
+        if self.connection is None:
+            self.connection = self.server.connection()
+            self.connection.connect()
+        return self.connection
+
+    def watch(self, selector: selectors.BaseSelector) -> None:
+        """Let the selector tell when something is heard."""
+        sock = self.connection._sock  # type: ignore[union-attr] # noqa: SLF001 - it has no public name
+        self._fileno = sock.fileno()
+        selector.register(self._fileno, selectors.EVENT_READ, self)
+
+    def unwatch(self, selector: selectors.BaseSelector) -> None:
+        """Undo that, if it was done."""
+        if self._fileno >= 0:
+            selector.unregister(self._fileno)
+            self._fileno = -1
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Close the connection, if there is one."""
+        self.unwatch(selector)
         connection, self.connection = self.connection, None
         self.blocked = ()
-        if connection is None:
-            return
-        # By its number, which a socket that redis-py has closed does not know any more.
-        with suppress(KeyError, ValueError):
-            selector.unregister(self._fileno)
-        with suppress(OSError, RedisError):
-            connection.disconnect()
+        if connection is not None:
+            with suppress(OSError, RedisError):
+                connection.disconnect()
+
+
+def _is_left(connection: ConnectionInterface) -> bool:
+    """Whether the server has closed a connection that nothing is awaited from, or says something there all the same."""
+    try:
+        return connection.can_read(0)
+    except (RedisError, OSError):
+        return True
