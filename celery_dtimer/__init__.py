@@ -19,8 +19,9 @@ from celery_dtimer.extension import DeliveryInfo
 from celery_dtimer.posting.install import get_timer, install
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask, dtimer_task
-from celery_dtimer.timer.dtimer import DTimer, Post
+from celery_dtimer.timer.dtimer import DTimer
 from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, State, Upcoming
+from celery_dtimer.timer.posts import Post
 
 __version__ = "0.1.0"
 

@@ -1,13 +1,9 @@
 """The timer for use without Celery: post, listen, confirm."""
 
 import logging
-import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from types import TracebackType
 from typing import Self
 
@@ -16,17 +12,11 @@ from redis.exceptions import RedisError
 
 from celery_dtimer.errors import (
     EventExistsError,
-    InvalidDelayError,
     InvalidEventError,
-    NotReplicatedError,
-    PostManyError,
-    TimerFullError,
-    TimerUnavailableError,
 )
 from celery_dtimer.timer.cluster import Cluster
 from celery_dtimer.timer.connect import connect
 from celery_dtimer.timer.events import (
-    ON_CONFLICT,
     Cancellation,
     Counts,
     Delivery,
@@ -36,17 +26,16 @@ from celery_dtimer.timer.events import (
     Upcoming,
     check_id,
     check_max_redeliveries,
-    check_payload,
     check_queue,
 )
 from celery_dtimer.timer.health import EvictionCheck, check_eviction, check_mode
 from celery_dtimer.timer.listener import Listener
-from celery_dtimer.timer.replication import WAIT_TIMEOUT, Replication, joined
+from celery_dtimer.timer.posts import Post, check_conflict, check_max_wait, new_event, store_many
+from celery_dtimer.timer.replication import WAIT_TIMEOUT, Replication
 from celery_dtimer.timer.scripts import Call
 from celery_dtimer.timer.servers import Server
 from celery_dtimer.timer.shards import MAX_SHARDS, Shards
-from celery_dtimer.timer.store import BATCH
-from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, max_wait_to_ms, ms_to_datetime
+from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime
 
 logger = logging.getLogger(__name__)
 
@@ -64,18 +53,6 @@ MAX_PAGE = 10_000
 
 EventHandler = Callable[[Delivery], None]
 ErrorHandler = Callable[[BaseException], None]
-
-
-@dataclass(frozen=True)
-class Post:
-    """One event for ``post_many``: what ``post`` takes, ``delay`` or ``eta`` being required."""
-
-    payload: bytes | str
-    delay: Delay | None = None
-    eta: datetime | None = None
-    id: str | None = None
-    queue: str | None = None
-    max_redeliveries: int | None = None
 
 
 class DTimer:
@@ -282,7 +259,7 @@ class DTimer:
         """
         event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries))
         due_ms = self.shards.post(
-            [event], conflict=_conflict(on_conflict), max_wait_ms=_max_wait(max_wait, on_conflict)
+            [event], conflict=check_conflict(on_conflict), max_wait_ms=check_max_wait(max_wait, on_conflict)
         )[0]
         if due_ms < 0:
             raise EventExistsError(
@@ -304,64 +281,12 @@ class DTimer:
             PostManyError: Not all are stored; it names those that are, and those that may be.
             NotReplicatedError: All are stored, and fewer than ``wait_replicas`` replicas have those that it names.
         """
-        events = [self._new_event(post) for post in posts]
-        conflict = _conflict(on_conflict)
-        stored: list[str] = []
-        refused: list[str] = []
-        lacking: NotReplicatedError | None = None
-
-        def place(event: NewEvent) -> tuple[int, str]:
-            return self.shards.number_of(event.id), event.queue
-
-        for _, group in groupby(sorted(events, key=place), key=place):
-            members = list(group)
-            for start in range(0, len(members), BATCH):
-                batch = members[start : start + BATCH]
-                try:
-                    replies = self.shards.post(batch, conflict=conflict)
-                except NotReplicatedError as exc:
-                    lacking = joined(lacking, exc)
-                    replies = _replies(batch, exc.event_ids)
-                except (TimerUnavailableError, TimerFullError) as exc:
-                    unknown = [e.id for e in batch] if isinstance(exc, TimerUnavailableError) else []
-                    raise PostManyError(
-                        f"{len(stored)} of {len(events)} events are stored, {len(refused)} were refused, and "
-                        f"{len(unknown)} may or may not be stored: {exc}",
-                        stored=stored,
-                        refused=refused,
-                        unknown=unknown,
-                        not_replicated=lacking.event_ids if lacking else (),
-                    ) from exc
-                for event, due_ms in zip(batch, replies, strict=True):
-                    (refused if due_ms < 0 else stored).append(event.id)
-        if refused:
-            raise PostManyError(
-                f"{len(refused)} of {len(events)} events were refused, since others of their ids are pending",
-                stored=stored,
-                refused=refused,
-                unknown=(),
-                not_replicated=lacking.event_ids if lacking else (),
-            ) from lacking
-        if lacking:
-            raise lacking
-        return [event.id for event in events]
+        conflict = check_conflict(on_conflict)
+        return store_many(self.shards, [self._new_event(post) for post in posts], conflict)
 
     def _new_event(self, post: Post) -> NewEvent:
-        if (post.delay is None) == (post.eta is None):
-            raise InvalidDelayError(
-                f"give a delay or an eta, and not both: delay={post.delay!r}, eta={post.eta!r}",
-                argument="delay",
-                value=post.delay,
-            )
-        return NewEvent(
-            id=check_id(post.id) if post.id is not None else str(uuid.uuid4()),
-            payload=check_payload(post.payload, self.max_payload),
-            clock="at" if post.delay is None else "in",
-            when_ms=eta_to_ms(post.eta) if post.delay is None else delay_to_ms(post.delay),
-            max_redeliveries=self.max_redeliveries
-            if post.max_redeliveries is None
-            else check_max_redeliveries(post.max_redeliveries),
-            queue=self.queues[0] if post.queue is None else check_queue(post.queue),
+        return new_event(
+            post, queue=self.queues[0], max_redeliveries=self.max_redeliveries, max_payload=self.max_payload
         )
 
     # --- deliveries
@@ -503,35 +428,3 @@ def _check_timeout(value: object) -> float:
             value=value,
         )
     return seconds
-
-
-def _replies(batch: Sequence[NewEvent], stored: Sequence[str]) -> list[int]:
-    """Replies as post's: 1 for an event that is stored, -1 for one that was refused; of one id, the first is stored."""
-    left = Counter(stored)
-    replies = []
-    for event in batch:
-        replies.append(1 if left[event.id] > 0 else -1)
-        left[event.id] -= 1
-    return replies
-
-
-def _conflict(on_conflict: str) -> str:
-    if on_conflict not in ON_CONFLICT:
-        raise InvalidEventError(
-            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}",
-            argument="on_conflict",
-            value=on_conflict,
-        )
-    return on_conflict
-
-
-def _max_wait(max_wait: Delay | None, on_conflict: str) -> int:
-    if max_wait is None:
-        return 0
-    if on_conflict != "postpone":
-        raise InvalidEventError(
-            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
-            argument="max_wait",
-            value=max_wait,
-        )
-    return max_wait_to_ms(max_wait)

@@ -9,6 +9,7 @@ import pytest
 from keyspace import snapshot
 from seeds import FUTURE_MS, at, event, seed
 
+from celery_dtimer import DTimer, Post
 from celery_dtimer.errors import (
     DTimerError,
     InvalidDelayError,
@@ -18,7 +19,6 @@ from celery_dtimer.errors import (
     SettingsError,
     TimerUnavailableError,
 )
-from celery_dtimer.timer.dtimer import DTimer, Post
 
 
 def label(value):

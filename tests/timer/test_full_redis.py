@@ -5,8 +5,8 @@ from keyspace import contents
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
+from celery_dtimer import DTimer, Post
 from celery_dtimer.errors import PostManyError, TimerFullError
-from celery_dtimer.timer.dtimer import DTimer, Post
 from celery_dtimer.timer.events import Cancellation, Counts, State
 
 

@@ -16,9 +16,9 @@ import redis
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
+from celery_dtimer import DTimer, Post
 from celery_dtimer.timer import shard_listener
 from celery_dtimer.timer.connect import connect
-from celery_dtimer.timer.dtimer import DTimer, Post
 from celery_dtimer.timer.events import State
 
 PROMISE = "{dt:0}:promise"

@@ -7,8 +7,8 @@ from keyspace import contents, snapshot
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
+from celery_dtimer import DTimer, Post
 from celery_dtimer.errors import EventExistsError, InvalidEventError, PostManyError
-from celery_dtimer.timer.dtimer import DTimer, Post
 
 DAY_MS = 86_400_000
 
