@@ -1,9 +1,9 @@
-"""The step that starts and stops firing with a worker's consumer. What it does is in delivery.py."""
+"""The step that starts and stops firing with a worker's consumer. What is fired when is in delivery.py."""
 
 from contextlib import suppress
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from redis.exceptions import RedisError
 
 from celery_dtimer.extension import extension_of
@@ -39,7 +39,25 @@ class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships 
         """Fire, from now on, into this consumer."""
         if self.firing is None:
             self.firing = Firing(extension_of(consumer.app), consumer)
+            self._watch_for_shutdown(consumer)
         self.firing.start()
+
+    def _watch_for_shutdown(self, consumer: Any) -> None:
+        """Pause with the signal that ends the worker: its loop may notice seconds later, or when a task has ended."""
+        signals.worker_shutting_down.connect(self._pause, sender=consumer.hostname)
+        wait = getattr(consumer.controller, "wait_for_soft_shutdown", None)
+        if wait is not None:
+
+            def wait_for_soft_shutdown() -> Any:
+                # That signal comes after the wait for the tasks that run.
+                self._pause()
+                return wait()
+
+            consumer.controller.wait_for_soft_shutdown = wait_for_soft_shutdown
+
+    def _pause(self, **_: Any) -> None:
+        if self.firing is not None:
+            self.firing.pause()
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Be woken by the hub when there is something to fire; asked for at every start of the loop."""
@@ -50,8 +68,7 @@ class DTimerStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships 
     def stop(self, consumer: Any) -> None:
         """Fire nothing more, and give back what was not handed over: a reconnect, or the start of a shutdown."""
         del consumer
-        if self.firing is not None:
-            self.firing.pause()
+        self._pause()
 
     def terminate(self, consumer: Any) -> None:
         """The same at a cold shutdown."""

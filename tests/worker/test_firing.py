@@ -16,7 +16,8 @@ from celery_dtimer.timer.events import Delivery
 class StandIn:
     """A listener, and all that is asked of a consumer."""
 
-    hub = controller = None
+    hub = "a hub"
+    controller = None
     prefetch_multiplier = 4
     num_processes = limit = 1
     is_green = False
@@ -52,9 +53,9 @@ def firing(make_app, redis_url, monkeypatch):
     monkeypatch.setattr(firing_module, "Listener", StandIn)
     app = install(make_app(dtimer_url=redis_url))
     made = Firing(extension_of(app), StandIn())
-    made._thread = None
     made.start()
-    return made
+    yield made
+    made._thread.stop()
 
 
 PAYLOAD = encode(StoredMessage(b"[[], {}, {}]", "application/json", "utf-8"), "id", "celery")
@@ -72,7 +73,7 @@ def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_
     firing.start()
     # A pause by the listener's own thread could come after the resume of the main thread, and would last.
     assert firing._listener.told == ["start", "pause", "late", "resume"]
-    assert firing._open
+    assert firing._channel.is_open
 
 
 def test_what_another_thread_has_just_taken_from_the_inbox_is_not_taken_twice():

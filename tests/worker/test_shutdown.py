@@ -91,7 +91,7 @@ def test_a_task_that_no_worker_knows_is_parked_in_the_end(proj, start_worker, wo
     from celery_dtimer.posting.producer import Posting
 
     (worker_app.folder / "hasty.py").write_text(
-        "from proj import app\nfrom celery_dtimer.firing import delivery\ndelivery.UNKNOWN_TASK_PATIENCE = 1.0\n"
+        "from proj import app\nfrom celery_dtimer.firing import channel\nchannel.UNKNOWN_TASK_PATIENCE = 1.0\n"
     )
     result = proj.app.send_task("proj.forgotten", (1,), dtimer=Posting("in", 0))
     start_worker(app_module="hasty")

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.exceptions import Ignore, Reject
 
 import celery_dtimer
-from celery_dtimer.firing import delivery
+from celery_dtimer.firing import channel
 
 app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.update(
@@ -26,7 +26,7 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=os.environ.get("CANCEL_ON_LOSS") == "1",
 )
 celery_dtimer.install(app)
-delivery.UNKNOWN_TASK_PATIENCE = 1.0
+channel.UNKNOWN_TASK_PATIENCE = 1.0
 if os.environ.get("COLLECT_GARBAGE") == "0":
     gc.disable()
 

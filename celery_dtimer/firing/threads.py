@@ -1,0 +1,101 @@
+"""The thread that fires: the worker's main one, called by its hub, or one of ours where the worker has no hub."""
+
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from celery.worker import state
+
+from celery_dtimer.firing import pools
+from celery_dtimer.firing.inbox import Inbox
+from celery_dtimer.timer.wakeup import Wakeup
+
+#: Seconds of firing after which the hub gets its turn.
+SLICE = 0.005
+
+#: Seconds after which a thread that does not come round is taken for stuck: it runs a task itself, or waits.
+STUCK = 1.0
+
+#: Seconds that a worker's end may wait, for the thread to end and for the timer's Redis to take the last confirms.
+FAREWELL = 5.0
+
+
+class HubThread:
+    """The worker's main thread, woken through a pair of sockets.
+
+    Args:
+        fire_next: Fires one delivery; returns whether to call it again.
+    """
+
+    def __init__(self, fire_next: Callable[[], bool]) -> None:
+        self._fire_next = fire_next
+        self._wakeup = Wakeup()
+
+    def start(self) -> None:
+        """Nothing: it runs."""
+
+    def register(self, hub: Any) -> None:
+        """Be called by the hub, until its loop ends."""
+        hub.add_reader(self._wakeup.fileno(), self._on_readable)
+
+    def wake(self) -> None:
+        """Fire what there is, soon; from any thread."""
+        self._wakeup.wake()
+
+    def stop(self) -> None:
+        """Be woken no more."""
+        self._wakeup.close()
+
+    def _on_readable(self) -> None:
+        self._wakeup.drain()
+        # Not until there is nothing left: the hub has others to serve, a shutdown to notice, and a solo pool runs each
+        # task right here.
+        end = time.monotonic() + SLICE
+        while self._fire_next():
+            if time.monotonic() >= end:
+                self.wake()
+                return
+
+
+class OwnThread(threading.Thread):
+    """A thread of ours: a worker without a hub runs its own countdowns in one of its timer's.
+
+    Args:
+        pool: The worker's pool.
+        inbox: What waits to be fired.
+        fire_next: Fires one delivery; returns whether to call it again.
+    """
+
+    def __init__(self, pool: Any, inbox: Inbox, fire_next: Callable[[], bool]) -> None:
+        super().__init__(name="dtimer-firing", daemon=True)
+        self._pool = pool
+        self._inbox = inbox
+        self._fire_next = fire_next
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        pools.one_at_a_time(pool)
+
+    def register(self, hub: Any) -> None:
+        """Nothing: no hub calls it."""
+
+    def wake(self) -> None:
+        """Fire what there is, soon; from any thread."""
+        self._calls.put(True)
+
+    def stop(self) -> None:
+        """End, after what is being fired."""
+        self._calls.put(False)
+        if not state.should_terminate:
+            # A solo pool runs its tasks in there, and a warm shutdown lets what runs come to its end.
+            self.join(None if pools.runs_inline(self._pool) else FAREWELL)
+
+    def run(self) -> None:
+        """Fire whenever it is woken."""
+        while self._calls.get():
+            while self._fire_next():
+                pass
+            if self._pool.is_green and self._inbox.first() is not None:
+                # Whoever told us that its task has ended leaves the pool a little later.
+                pools.wait_for_room(self._pool, STUCK / 2)
+                self.wake()
