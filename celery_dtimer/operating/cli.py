@@ -22,24 +22,20 @@ from celery_dtimer.timer.events import EventInfo
 ROW = "{due:<23}  {due_in:>12}  {id:<36}  {task} {args} {kwargs}"
 
 
-def _json_option(command: Any) -> Any:
-    help_text = "Answer in JSON."
-    return click.option("--json", "as_json", cls=CeleryOption, help_group="Output", is_flag=True, help=help_text)(
-        command
-    )
+def _answering(command: Callable[..., Any]) -> Any:
+    """What every command has: ``--json``, Celery's own options, and an error of ours as one line and status 1."""
 
-
-def _reporting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Show an error of ours as one line, and end with status 1."""
-
+    @click.option("--json", "as_json", cls=CeleryOption, help_group="Output", is_flag=True, help="Answer in JSON.")
+    @click.pass_context
+    @handle_preload_options
     @wraps(command)
-    def reported(*args: Any, **options: Any) -> Any:
+    def answering(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
         except DTimerError as exc:
             raise click.ClickException(str(exc)) from exc
 
-    return reported
+    return answering
 
 
 @click.group(name="dtimer")
@@ -73,10 +69,7 @@ def dtimer() -> None:
     type=float,
     help="Only tasks that are due within so many seconds from now.",
 )
-@_json_option
-@click.pass_context
-@handle_preload_options
-@_reporting
+@_answering
 def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: bool) -> None:
     """List the tasks that wait, soonest first."""
     timer = get_timer(ctx.obj.app)
@@ -103,10 +96,7 @@ def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: boo
 
 @dtimer.command(cls=CeleryCommand)
 @click.argument("task_id", metavar="ID")
-@_json_option
-@click.pass_context
-@handle_preload_options
-@_reporting
+@_answering
 def peek(ctx: Any, task_id: str, as_json: bool) -> None:
     """Show where the task ID is: pending, leased or parked. Status 1 if the timer does not know it."""
     info = get_timer(ctx.obj.app).peek(task_id)
@@ -124,10 +114,7 @@ def peek(ctx: Any, task_id: str, as_json: bool) -> None:
 
 @dtimer.command(cls=CeleryCommand)
 @click.argument("task_id", metavar="ID")
-@_json_option
-@click.pass_context
-@handle_preload_options
-@_reporting
+@_answering
 def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
     """Cancel the task ID. Status 0 only if it will not run."""
     answer = get_timer(ctx.obj.app).cancel(task_id)
@@ -158,10 +145,7 @@ def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
     help="Only tasks whose eta is so many seconds away.",
 )
 @click.option("--dry-run", cls=CeleryOption, help_group="Messages", is_flag=True, help="Change nothing.")
-@_json_option
-@click.pass_context
-@handle_preload_options
-@_reporting
+@_answering
 def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_json: bool) -> None:
     """Move tasks with an eta that wait in the broker into the timer.
 
