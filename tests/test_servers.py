@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from rig.local_server import ServerNotFoundError, ServerStartError
 from rig.processes import gone
-from rig.servers import OVERRIDE, RedisServer, ServerNotFoundError, ServerStartError, server_binary
+from rig.servers import OVERRIDE, RedisServer, server_binary
 from rig.waiting import wait_until
 
 

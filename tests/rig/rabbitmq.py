@@ -5,14 +5,12 @@ import http.client
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from rig.local_server import LocalServer, ServerNotFoundError
 from rig.ports import HOST, free_port, is_open
 from rig.processes import NodeProcess
-from rig.servers import ServerNotFoundError, ServerStartError
 from rig.waiting import wait_until
 
 OVERRIDE = "DTIMER_TEST_RABBITMQ"
@@ -55,14 +53,14 @@ def epmd_program() -> str:
     return found
 
 
-class RabbitServer:
+class RabbitServer(LocalServer):
     """One node on loopback ports of its own, with its data in a folder that a ``restart`` finds again.
 
     Its epmd is a process of ours too: one that the node started itself would outlive it.
     """
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        super().__init__()
         self._epmd: NodeProcess | None = None
         self._node: NodeProcess | None = None
         self._ports: dict[str, int] = {}
@@ -84,21 +82,19 @@ class RabbitServer:
             ServerStartError: It ended or did not answer; its log is the message.
         """
         script, epmd = rabbitmq_script(), epmd_program()
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+        if not self._ports:
+            self._make_home()
             self._ports = {name: free_port() for name in ("node", "dist", "epmd", "management")}
-            (self._folder / "plugins").write_text("[rabbitmq_management].\n", encoding="utf-8")
-            (self._folder / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
+            (self._home / "plugins").write_text("[rabbitmq_management].\n", encoding="utf-8")
+            (self._home / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
         if self._epmd is None or not self._epmd.running:
             port = str(self._ports["epmd"])
-            self._epmd = NodeProcess([epmd, "-address", HOST, "-port", port], self._folder / "epmd.log", self._folder)
+            self._epmd = NodeProcess([epmd, "-address", HOST, "-port", port], self._home / "epmd.log", self._home)
             wait_until(lambda: is_open(int(port)), "epmd to listen")
-        self._node = NodeProcess([str(script)], self._log, self._folder, self._environment())
+        self._node = NodeProcess([str(script)], self._log, self._home, self._environment())
         wait_until(lambda: not self.running or self._answers(), "RabbitMQ to answer", START_TIMEOUT)
         if not self.running:
-            log = self.logs()
-            self.close()
-            raise ServerStartError(f"RabbitMQ did not start:\n{log}")
+            raise self._give_up("RabbitMQ")
         return self
 
     def kill(self) -> None:
@@ -124,37 +120,13 @@ class RabbitServer:
         found = json.loads(self._call("GET", f"/api/queues/{vhost}?disable_stats=true"))
         return {queue["name"]: queue["type"] for queue in found}
 
-    def logs(self) -> str:
-        """All that the node has written since it was made."""
-        return self._log.read_text(errors="replace") if self._folder is not None and self._log.exists() else ""
-
-    def close(self) -> None:
-        """End the node and its epmd, and remove their folder; nothing of it is worth an orderly end."""
+    def end(self) -> None:
+        """End the node and its epmd; nothing of it is worth an orderly end."""
         for process in (self._node, self._epmd):
             if process is not None and process.running:
                 process.kill()
         self._node = self._epmd = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def _home(self) -> Path:
-        if self._folder is None:
-            raise LookupError("this node was not started")
-        return self._folder
-
-    @property
-    def _log(self) -> Path:
-        return self._home / "log"
+        self._ports = {}
 
     def _configuration(self) -> str:
         lines = {

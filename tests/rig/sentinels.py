@@ -1,15 +1,13 @@
 """A master, its replicas, and three sentinels that agree on who the master is: real processes all."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import redis
 
+from rig.local_server import LocalServer
 from rig.ports import HOST, free_port
 from rig.processes import NodeProcess
 from rig.servers import RedisServer, server_binary
@@ -54,8 +52,8 @@ class SentinelNode:
             return {}
 
 
-class SentinelFleet:
-    """Servers under the eyes of sentinels. Use it as a context manager.
+class SentinelFleet(LocalServer):
+    """Servers under the eyes of sentinels.
 
     Args:
         replicas: How many, beside the master.
@@ -63,10 +61,10 @@ class SentinelFleet:
     """
 
     def __init__(self, *, replicas: int = 1, options: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         options = {"repl-diskless-sync-delay": "0", **(options or {})}
         self.servers = [RedisServer(options=options) for _ in range(replicas + 1)]
         self.sentinels: list[SentinelNode] = []
-        self._folder: Path | None = None
 
     @property
     def url(self) -> str:
@@ -85,9 +83,9 @@ class SentinelFleet:
         for server in self.servers[1:]:
             server.start()
             self.follow(server, master)
-        self._folder = Path(tempfile.mkdtemp(prefix="sentinels-"))
+        self._make_home()
         for _ in range(SENTINELS):
-            self.sentinels.append(SentinelNode(self._folder, master.port, SENTINELS // 2 + 1))
+            self.sentinels.append(SentinelNode(self._home, master.port, SENTINELS // 2 + 1))
         self._settle(len(self.servers) - 1)
         return self
 
@@ -170,23 +168,9 @@ class SentinelFleet:
 
         wait_until(follows, "the replica to be linked", 30)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End all, whatever their state."""
         for node in self.sentinels:
             node.process.kill()
         for server in self.servers:
             server.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

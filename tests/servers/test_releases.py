@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rig.local_server import ServerNotFoundError
 from rig.releases import LEAST, PAGE, RELEASES, REPOSITORY, Release, release, spoken_version
-from rig.servers import OVERRIDE, ServerNotFoundError
+from rig.servers import OVERRIDE
 
 RUN = Path(__file__).parent / "run.py"
 
