@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from pytest_celery import CELERY_REDIS_BROKER
+from rig.records import RECORDS, records_client
 from rig.waiting import wait_until
 from rig.workers import QUICK_START
 
@@ -89,7 +90,7 @@ def post_all(proj, longest_delay):
 
 
 def runs_of(proj):
-    return proj.records_client().llen(proj.RECORDS)
+    return records_client().llen(RECORDS)
 
 
 def reconnected(worker, times):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rig.faketime import GRAIN
-from rig.recipes import REPOSITORY
+from rig.recipes import IMPORTED
 from rig.waiting import wait_until
 
 from celery_dtimer import DTimer, Post
@@ -32,18 +32,18 @@ def test_a_worker_fires_when_it_is_due_by_the_servers_clock(
     third = proj.stubborn.post_in(0.2, 3, 0.7)
     calling = proj.calls.post_in(0.2, 0.6)
     called = calling.get(timeout=20)
-    assert [result.get(timeout=20) for result in (first, second, third)] == ["in", "at", 2]
-    assert proj.app.AsyncResult(called).get(timeout=20) == 0.6
+    assert [result.get(timeout=20) for result in (first, second, third)] == [[["in"], {}], [["at"], {}], 2]
+    assert proj.app.AsyncResult(called).get(timeout=20) == [[0.6], {}]
     # As by an operator who sets it right, and far too much so.
     clock.step_to(-offset)
     fourth = proj.note.post_in(0.3, "set")
-    assert fourth.get(timeout=20) == "set"
+    assert fourth.get(timeout=20) == [["set"], {}]
     wait_until_empty()
     rows = proj.records()
     assert len(rows) == 8
     for row in rows:
         off = -offset if row["id"] == fourth.id else offset
-        assert abs(row["wall"] - machine_time(row["monotonic"]) - off) < 1, "its clock was not off"
+        assert abs(row["at"] - machine_time(row["monotonic"]) - off) < 1, "its clock was not off"
         late = machine_time(row["monotonic"]) - row["due"]
         assert late > -GRAIN
         assert 0 <= row["lateness"] < late + GRAIN
@@ -96,7 +96,7 @@ def test_a_poster_counts_delays_by_the_servers_clock_and_says_instants_by_its_ow
         env={
             **os.environ,
             **worker_app.environment,
-            "PYTHONPATH": f"{worker_app.folder}:{REPOSITORY}",
+            "PYTHONPATH": f"{worker_app.folder}:{IMPORTED}",
             **make_clock(offset).environment,
         },
         capture_output=True,

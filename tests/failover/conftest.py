@@ -1,7 +1,6 @@
 """A master, its replica and three sentinels, for each test: they take some seconds to find each other."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from rig.sentinels import SentinelFleet
@@ -34,9 +33,3 @@ def make_timer(fleet: SentinelFleet) -> Iterator[Callable[..., DTimer]]:
     yield make
     for timer in timers:
         timer.close()
-
-
-@pytest.fixture
-def app_file() -> Path:
-    """The same project as the worker's tests have."""
-    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"

@@ -5,31 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from rig.waiting import wait_until
 
-from celery_dtimer import get_timer
 from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.adopt import Adoption, held_by_workers
 
 HOUR = 3600
-
-
-@pytest.fixture
-def app_file():
-    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"
-
-
-@pytest.fixture
-def proj(worker_app):
-    return worker_app.module
-
-
-@pytest.fixture
-def timer(proj):
-    return get_timer(proj.app)
 
 
 @pytest.fixture

@@ -5,23 +5,16 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from celery.bin.celery import celery
 from click.testing import CliRunner
 from rig.ports import HOST, free_port
+from rig.recipes import IMPORTED
 
-import celery_dtimer
 from celery_dtimer import get_timer
 
-ROOT = Path(celery_dtimer.__file__).parents[1]
 UNKNOWN = "is unknown: it has run, was cancelled, or was never posted"
-
-
-@pytest.fixture
-def app_file():
-    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def command(worker_app):
     """Runs ``celery -A proj dtimer`` in the project's folder."""
 
     def command(*arguments, app="proj", **environment):
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([IMPORTED, os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
             [sys.executable, "-m", "celery", "-A", app, "dtimer", *arguments],
             cwd=worker_app.folder,

@@ -111,12 +111,12 @@ def fresh_pools() -> Iterator[None]:
 
 @pytest.fixture
 def app_file() -> Path:
-    """The module that workers run: a test module overrides this with one of its own.
+    """The module that workers run: a project with the timer. A test module overrides this with one of its own.
 
     It makes ``app`` from the environment variables BROKER_URL, BROKER_TRANSPORT_OPTIONS and BROKER_SETTINGS
     (JSON both), RESULT_BACKEND and DTIMER_URL.
     """
-    return Path(__file__).parents[1] / "worker" / "apps" / "plain.py"
+    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"
 
 
 @pytest.fixture

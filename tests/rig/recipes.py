@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+#: What a test's project may import: the package, and the rig.
+IMPORTED = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+
 # The image of a further worker; pytest-celery's own has this name with a tag.
 WORKER_IMAGE = "pytest-celery/components/worker"
 
@@ -46,7 +49,7 @@ class RedisRecipe(Recipe):
 
 
 class WorkerRecipe(Recipe):
-    """A worker in the interpreter of the tests, which can import the node's folder and this repository."""
+    """A worker in the interpreter of the tests, which can import the node's folder, the package and the rig."""
 
     def argv(self, node: "ProcessContainer") -> list[str]:
         return [word.replace("%h", node.hostname) for word in self.program(node.command)]
@@ -56,7 +59,7 @@ class WorkerRecipe(Recipe):
             **node.environment,
             # A killed worker cleans nothing up; its temporary files go with the node.
             "TMPDIR": str(node.home),
-            "PYTHONPATH": os.pathsep.join([str(node.folder), str(REPOSITORY)]),
+            "PYTHONPATH": os.pathsep.join([str(node.folder), IMPORTED]),
             # pytest-celery forbids byte code, which is right in an image that is built once; here it would
             # have each worker compile the modules under test again.
             "PYTHONDONTWRITEBYTECODE": "",

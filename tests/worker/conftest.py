@@ -1,8 +1,4 @@
-"""What the tests of the worker share; the rest is in rig/timed.py."""
-
-from pathlib import Path
-
-import pytest
+"""What the tests of the worker report; what they share is in rig/timed.py."""
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -22,10 +18,3 @@ def pytest_terminal_summary(terminalreporter):
                 by_observed.setdefault(observed, []).append(pool)
             told = "; ".join(f"{observed}: {', '.join(sorted(of))}" for observed, of in by_observed.items())
             terminalreporter.write_line(f"{outcome} -> {told}")
-
-
-@pytest.fixture
-def app_file(request):
-    """The project with the timer, for all but the rig's own tests."""
-    name = "plain.py" if request.path.name == "test_rig.py" else "timed.py"
-    return Path(__file__).parent / "apps" / name

@@ -10,11 +10,17 @@ import pytest
 from celery import chord
 from pytest_celery import add, ping, sleep, xsum
 from rig.processes import gone
+from rig.recipes import IMPORTED
 from rig.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def app_file():
+    return TESTS / "worker" / "apps" / "plain.py"
 
 
 def test_a_task_runs_on_the_setup_of_pytest_celery(celery_setup):
@@ -156,7 +162,7 @@ def test_a_project_can_use_a_broker_that_the_test_breaks(celery_redis_broker, wo
 
 
 def test_the_report_of_a_failed_test_has_the_log_of_its_worker_and_the_worker_is_ended(pytester, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", IMPORTED)
     pytester.makeconftest((TESTS / "conftest.py").read_text(encoding="utf-8"))
     pytester.makepyfile(
         textwrap.dedent(

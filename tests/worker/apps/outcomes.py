@@ -7,9 +7,9 @@ import signal
 import sys
 import time
 
-import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject
+from rig.records import record, records  # noqa: F401 - read by the tests
 
 import celery_dtimer
 from celery_dtimer.firing import channel
@@ -29,37 +29,6 @@ celery_dtimer.install(app)
 channel.UNKNOWN_TASK_PATIENCE = 1.0
 if os.environ.get("COLLECT_GARBAGE") == "0":
     gc.disable()
-
-RECORDS = "records"
-_clients = {}
-
-
-def records_client():
-    """One connection a process: a pool child must not use its parent's."""
-    if os.getpid() not in _clients:
-        _clients[os.getpid()] = redis.Redis.from_url(os.environ["RESULT_BACKEND"])
-    return _clients[os.getpid()]
-
-
-def record(task, event, **more):
-    seen = task.request.dtimer
-    row = {
-        "event": event,
-        "at": time.time(),
-        "id": task.request.id,
-        "pid": os.getpid(),
-        "worker": task.request.hostname,
-        "retries": task.request.retries,
-        "redelivered": task.request.delivery_info["redelivered"],
-        "redeliveries": seen and seen.redeliveries,
-        **more,
-    }
-    records_client().rpush(RECORDS, json.dumps(row))
-
-
-def records():
-    """All that was written down, in the order of writing."""
-    return [json.loads(row) for row in records_client().lrange(RECORDS, 0, -1)]
 
 
 def look(task):

@@ -4,8 +4,8 @@ import json
 import os
 import time
 
-import redis
 from celery import Celery
+from rig.records import record, records  # noqa: F401 - read by the tests
 
 import celery_dtimer
 from celery_dtimer import dtimer_task
@@ -17,44 +17,11 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     dtimer_url=os.environ["DTIMER_URL"],
     dtimer_confirm_timeout=float(os.environ.get("CONFIRM_TIMEOUT", "10")),
+    dtimer_takeover=float(os.environ["TAKEOVER"]) if "TAKEOVER" in os.environ else None,
     dtimer_max_events=int(os.environ["MAX_EVENTS"]) if "MAX_EVENTS" in os.environ else None,
     task_default_queue=os.environ.get("DEFAULT_QUEUE", "celery"),
 )
 celery_dtimer.install(app)
-
-RECORDS = "records"
-_clients = {}
-
-
-def records_client():
-    """One connection a process: a pool child must not use its parent's."""
-    if os.getpid() not in _clients:
-        _clients[os.getpid()] = redis.Redis.from_url(os.environ["RESULT_BACKEND"])
-    return _clients[os.getpid()]
-
-
-def record(task, event):
-    """Append what happened; read it back with ``records()``."""
-    seen = task.request.dtimer
-    row = {
-        "event": event,
-        "at": time.time(),
-        "id": task.request.id,
-        "pid": os.getpid(),
-        "worker": task.request.hostname,
-        "retries": task.request.retries,
-        "redelivered": task.request.delivery_info["redelivered"],
-        "due": seen and seen.due_at.timestamp(),
-        "redeliveries": seen and seen.redeliveries,
-        "max_redeliveries": seen and seen.max_redeliveries,
-        "lateness": seen and seen.lateness,
-    }
-    records_client().rpush(RECORDS, json.dumps(row))
-
-
-def records():
-    """All that was written down, in the order of writing."""
-    return [json.loads(row) for row in records_client().lrange(RECORDS, 0, -1)]
 
 
 @app.task(bind=True)
@@ -98,6 +65,13 @@ def chained(self, seconds, value):
     """Posts another task from within a worker's process."""
     record(self, "start")
     return shared.post_in(seconds, value).id
+
+
+@app.task(bind=True)
+def calls(self, countdown):
+    """Calls a task as plain Celery does: with takeover, from within a worker's process, that is the timer's."""
+    record(self, "start")
+    return note.apply_async((countdown,), countdown=countdown).id
 
 
 if os.environ.get("KNOWS_NEWCOMER") == "1":
