@@ -12,16 +12,18 @@ from celery_dtimer.firing import pools
 from celery_dtimer.firing.capacity import UNLIMITED, Capacity
 from celery_dtimer.firing.channel import Channel
 from celery_dtimer.firing.inbox import Entry, Inbox
-from celery_dtimer.firing.threads import FAREWELL, STUCK, HubThread, OwnThread
+from celery_dtimer.firing.threads import FAREWELL, HubThread, OwnThread
 from celery_dtimer.timer.events import Delivery, NewEvent
 from celery_dtimer.timer.listener import Listener
 from celery_dtimer.timer.shard_listener import PATIENCE_MS, Room
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which what waits for a slot is given back to those who have one: as long as no task ends. Where there
-#: are slots, but the thread that fires does not come round to use them, it is STUCK.
+#: Seconds after which what waits for a slot is given back to those who have one: as long as no task ends.
 GIVE_BACK = 0.05
+
+#: The same where there are slots, but the thread that fires does not come round to use them.
+STUCK = 1.0
 
 
 class Firing:

@@ -29,13 +29,16 @@ def has_room(pool: Any) -> bool:
     return free() > 0
 
 
-def wait_for_room(pool: Any, seconds: float) -> None:
-    """Wait a moment, or, in a full gevent pool, so long at most: in line with the others who wait for room."""
+def wait_for_room(pool: Any) -> None:
+    """Wait a moment, or, in a full gevent pool, until it has room: in line with the broker's task that waits for that.
+
+    However long that takes: who gives up and comes again is the last in line each time, and may never have a turn.
+    """
     wait = getattr(pool._pool, "wait_available", None)  # noqa: SLF001 - the same
     if wait is None or has_room(pool):
         time.sleep(MOMENT)
     else:
-        wait(timeout=seconds)
+        wait()
 
 
 def runs_inline(pool: Any) -> bool:

@@ -15,9 +15,6 @@ from celery_dtimer.timer.wakeup import Wakeup
 #: Seconds of firing after which the hub gets its turn.
 SLICE = 0.005
 
-#: Seconds after which a thread that does not come round is taken for stuck: it runs a task itself, or waits.
-STUCK = 1.0
-
 #: Seconds that a worker's end may wait, for the thread to end and for the timer's Redis to take the last confirms.
 FAREWELL = 5.0
 
@@ -97,5 +94,5 @@ class OwnThread(threading.Thread):
                 pass
             if self._pool.is_green and self._inbox.first() is not None:
                 # Whoever told us that its task has ended leaves the pool a little later.
-                pools.wait_for_room(self._pool, STUCK / 2)
+                pools.wait_for_room(self._pool)
                 self.wake()

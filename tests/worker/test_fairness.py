@@ -87,17 +87,18 @@ def test_what_is_due_beside_a_worker_full_of_the_brokers_tasks_runs_in_the_idle_
     wait_until_empty()
 
 
+@pytest.mark.parametrize(("count", "seconds"), [(20, 0.4), (8, 0.9)], ids=["short tasks", "long ones"])
 def test_a_worker_full_of_the_brokers_tasks_runs_what_nobody_else_takes_in_between(
-    proj, start_worker, pool, starts, wait_until_empty
+    proj, start_worker, pool, starts, wait_until_empty, count, seconds
 ):
     if pool == "eventlet":
         # Its pool has no way to wait in line: the broker's tasks go first.
         return
     start_worker(pool=pool, concurrency=1)
-    naps = [proj.early_nap.delay(0.4) for _ in range(20)]
+    naps = [proj.early_nap.delay(seconds) for _ in range(count)]
     starts(1)
     results = [proj.note.post_in(0, number) for number in range(2)]
-    rows = starts(22)
+    rows = starts(count + 2)
     assert max(rows[result.id]["at"] for result in results) < max(rows[nap.id]["at"] for nap in naps)
     wait_until_empty()
 
