@@ -23,6 +23,8 @@ from queue import Empty, SimpleQueue
 from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.errors import DTimerError
+from celery_dtimer.timer.cluster import TURNED_AWAY
+from celery_dtimer.timer.connect import TIMEOUT
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.shard_listener import PATROL, RETRY_FIRST, Room, ShardListener, Verdict
 from celery_dtimer.timer.shards import Shards
@@ -298,6 +300,11 @@ class Listener:
             self._look_at = None if seconds is None else time.monotonic() + seconds
 
     def _failed(self, number: int, exc: Exception, began: float) -> None:
+        shard = self._shards[number]
+        shard.failed(time.monotonic() - began if len(self._shards) > 1 else 0.0)
+        # A slot that moves is no failure, for as long as a post would wait for it.
+        if isinstance(exc, TURNED_AWAY) and time.monotonic() < shard.failing_since + TIMEOUT:
+            return
         if not self._failing:
             logger.error(
                 "the timer's Redis failed (%s): trying again until it answers",
@@ -306,13 +313,14 @@ class Listener:
             )
             self._on_error(exc)
         self._failing.add(number)
-        self._shards[number].failed(time.monotonic() - began if len(self._shards) > 1 else 0.0)
 
     def _recovered(self, number: int) -> None:
-        if number not in self._failing:
+        shard = self._shards[number]
+        if not shard.failures:
             return
-        self._failing.discard(number)
-        self._shards[number].recovered()
+        shard.recovered()
         self._waker.reconnect(number)
-        if not self._failing:
-            logger.info("the timer's Redis answers again", extra={"dtimer_listener": self.name})
+        if number in self._failing:
+            self._failing.discard(number)
+            if not self._failing:
+                logger.info("the timer's Redis answers again", extra={"dtimer_listener": self.name})

@@ -84,6 +84,7 @@ class ShardListener:
         hungry: Whether the last claim left something, or there was none yet.
         held: The deliveries that were claimed here, by the monotonic instant at which their leases lapse.
         failures: So many rounds have failed, one after the other.
+        failing_since: The monotonic instant at which the first of them did.
         quiet_until: The monotonic instant before which nothing is sent.
     """
 
@@ -106,6 +107,7 @@ class ShardListener:
         self.hungry = True
         self.held: dict[Delivery, float] = {}
         self.failures = 0
+        self.failing_since = 0.0
         self.quiet_until = 0.0
         self._listener_id = listener_id
         self._name = name
@@ -164,6 +166,8 @@ class ShardListener:
     def failed(self, took: float) -> None:
         """Be quiet for a while: longer each time, and as long as the attempt took, since others wait for the thread."""
         pause = max(min(RETRY_LAST, RETRY_FIRST * 2**self.failures), took)
+        if not self.failures:
+            self.failing_since = time.monotonic()
         self.failures += 1
         self._loaded = False
         self.hungry = True
