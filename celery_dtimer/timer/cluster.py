@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
+from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, TryAgainError
 
 from celery_dtimer.timer import urls
 from celery_dtimer.timer.servers import UNAVAILABLE, Command, Server, exchange
@@ -89,7 +89,7 @@ class Cluster:
         """Return a client of the master that serves a slot.
 
         Raises:
-            redis.ConnectionError: None does, or no node answers.
+            redis.ConnectionError: None does, or no node answers; if none lets us in, an AuthenticationError.
         """
         if self._doubted:
             self._ask()
@@ -120,17 +120,19 @@ class Cluster:
         known = list(set(self._owners.values()))
         # Each time another first: one that is cut off from the others does not know.
         random.shuffle(known)
-        heard = []
+        heard: list[Exception] = []
         for address in [*known, *(host for host in self._hosts if host not in known)]:
             try:
                 reply: Any = self._node(address).execute_command("CLUSTER SLOTS")
             except (redis.RedisError, OSError) as exc:
-                heard.append(str(exc))
+                heard.append(exc)
                 continue
             self._owners = _owners(reply, address[0])
             self._doubted = False
             return
-        raise redis.ConnectionError(f"no node of the cluster says who serves what: {'; '.join(heard)}")
+        if all(isinstance(exc, AuthenticationError) for exc in heard):
+            raise heard[0]
+        raise redis.ConnectionError(f"no node of the cluster says who serves what: {'; '.join(map(str, heard))}")
 
 
 class Slot(Server):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, MovedError, NoScriptError, OutOfMemoryError, RedisError
 
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.connect import TIMEOUT
@@ -334,6 +334,9 @@ def _failed(exc: Exception) -> str:
     if isinstance(exc, AuthenticationError):
         # To redis-py, that is an error of the connection.
         return f"refused the user or the password ({exc})"
+    if isinstance(exc, MovedError):
+        # As a node of a cluster that is spoken to as if it were alone; see cluster.py.
+        return f"sent us to another node ({exc}; the URL of a cluster is redis+cluster://)"
     return f"did not answer ({exc})" if isinstance(exc, UNAVAILABLE) else f"answered with an error ({exc})"
 
 
