@@ -24,6 +24,10 @@ PORT = 6379
 #: takes over, and the shards on other nodes wait for the same thread.
 CONNECT_TIMEOUT = 1.0
 
+#: Seconds for which a node is left alone that did not answer in time. Then it is asked if it is back, for no longer
+#: than a connection may take: a listener has one thread for all shards, and some of them are on other nodes.
+SILENCE = 5.0
+
 #: Seconds between two attempts while the cluster is changing.
 PAUSE = 0.05
 
@@ -58,6 +62,7 @@ class Cluster:
         self._nodes: dict[Address, redis.Redis] = {}
         self._owners: dict[int, Address] = {}
         self._doubted = True
+        self._silent: dict[Address, float] = {}  # until when nothing is sent there
 
     def of(self, key: str) -> "Slot":
         """Return the server of a key."""
@@ -97,11 +102,21 @@ class Cluster:
         if address is None:
             self._doubted = True
             raise redis.ConnectionError(f"no node of the cluster serves slot {slot}")
+        if self._is_silent(address):
+            self._doubted = True
+            raise redis.TimeoutError(f"node {address[0]}:{address[1]} is silent, and no other has taken its place")
         return self._node(address)
 
     def doubt(self) -> None:
         """Ask again who serves what, before the next command."""
         self._doubted = True
+
+    def lost(self, client: redis.Redis, exc: Exception) -> None:
+        """Learn that a node did not answer, and leave it alone for a while if that took long."""
+        self._doubted = True
+        if isinstance(exc, redis.TimeoutError):
+            kwargs = client.connection_pool.connection_kwargs
+            self._silent[kwargs["host"], kwargs["port"]] = time.monotonic() + SILENCE
 
     def moved(self, exc: MovedError, client: redis.Redis) -> None:
         """Learn where a slot is from a node that does not serve it; the others may have moved too."""
@@ -116,15 +131,43 @@ class Cluster:
             client = self._nodes.setdefault(address, redis.Redis(connection_pool=pool))
         return client
 
+    def _is_silent(self, address: Address) -> bool:
+        now = time.monotonic()
+        until = self._silent.get(address)
+        if until is None or now < until:
+            return until is not None
+        # Other threads need not ask the same meanwhile.
+        self._silent[address] = now + SILENCE
+        host, port = address
+        timeouts = {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+        connection = self._connection_class(host=host, port=port, **{**self._options, **timeouts})
+        try:
+            connection.send_command("PING")
+            connection.read_response()
+        except (redis.TimeoutError, OSError):
+            return True
+        except redis.RedisError:
+            pass  # it speaks
+        finally:
+            connection.disconnect()
+        self._silent.pop(address, None)
+        return False
+
     def _ask(self) -> None:
         known = list(set(self._owners.values()))
         # Each time another first: one that is cut off from the others does not know.
         random.shuffle(known)
+        addresses = [*known, *(host for host in self._hosts if host not in known)]
         heard: list[Exception] = []
-        for address in [*known, *(host for host in self._hosts if host not in known)]:
+        for address in addresses:
+            if self._is_silent(address):
+                heard.append(redis.TimeoutError(f"node {address[0]}:{address[1]} is silent"))
+                continue
+            client = self._node(address)
             try:
-                reply: Any = self._node(address).execute_command("CLUSTER SLOTS")
+                reply: Any = client.execute_command("CLUSTER SLOTS")
             except (redis.RedisError, OSError) as exc:
+                self.lost(client, exc)
                 heard.append(exc)
                 continue
             self._owners = _owners(reply, address[0])
@@ -163,8 +206,8 @@ class Slot(Server):
             client = self._cluster.owner(self._slot)
             try:
                 answers = exchange(client, [commands[i] for i in left])
-            except UNAVAILABLE:
-                self._cluster.doubt()
+            except UNAVAILABLE as exc:
+                self._cluster.lost(client, exc)
                 raise
             for i, answer in zip(left, answers, strict=True):
                 replies[i] = answer
