@@ -8,7 +8,7 @@ import pytest
 import redis
 from rig.local_server import ServerNotFoundError, ServerStartError
 from rig.processes import gone
-from rig.servers import OVERRIDE, RedisServer, server_binary
+from rig.servers import CLUSTER, OVERRIDE, RedisServer, server_binary
 from rig.waiting import wait_until
 
 
@@ -40,6 +40,18 @@ def test_a_killed_server_comes_back_empty_at_the_same_address(start_redis):
         server.restart()
         assert server.url == url
         assert client.get("key") is None
+
+
+def test_a_server_can_be_a_cluster_of_one_node_also_after_a_restart(start_redis, monkeypatch):
+    monkeypatch.setenv(CLUSTER, "1")
+    server = start_redis()
+    assert server.url == f"redis+cluster://127.0.0.1:{server.port}"
+    for _ in range(2):
+        with server.client() as client:
+            assert client.mset({"{a}1": "value", "{a}2": "value"})
+            with pytest.raises(redis.RedisError, match="slot"):
+                client.mset({"{a}": "value", "{b}": "value"})
+        server.restart()
 
 
 def test_an_option_lets_a_restarted_server_keep_its_data(start_redis):

@@ -17,6 +17,8 @@ from rig.waiting import wait_until
 OVERRIDE = "DTIMER_TEST_SERVER"
 # An ACL file for the servers to start with, and its user and password ("name:password@"): see rig/releases.py.
 ACL_FILE, USER = "DTIMER_TEST_ACL", "DTIMER_TEST_USER"
+# Set: each server, on a port, is a cluster of one node, for the code under test; see tests/servers/run.py.
+CLUSTER = "DTIMER_TEST_CLUSTER"
 START_TIMEOUT = 10.0  # seconds; a start takes some 20 ms
 START_ATTEMPTS = 5  # somebody may take the port between our look and the server's
 
@@ -61,13 +63,17 @@ class RedisServer(LocalServer):
         self._unix = unix
         self._environment = {**os.environ, **(environment or {})}
         self._options = dict(options or {})
+        self._alone = CLUSTER in os.environ and not unix and "cluster-enabled" not in self._options
         self._port: int | None = None
         self._process: NodeProcess | None = None
 
     @property
     def url(self) -> str:
         """The URL of database 0 for the code under test: ``DTIMER_TEST_USER`` is its user, where there is one."""
-        return self.url_of(0).replace("://", f"://{os.environ.get(USER, '')}", 1)
+        user = os.environ.get(USER, "")
+        if self._alone:
+            return f"redis+cluster://{user}{HOST}:{self.port}"
+        return self.url_of(0).replace("://", f"://{user}", 1)
 
     def url_of(self, database: int) -> str:
         """The URL of one of the server's databases (0 to 15), as a user who may do everything."""
@@ -155,7 +161,8 @@ class RedisServer(LocalServer):
         place = {"port": "0", "unixsocket": str(self._socket)} if self._unix else {"port": str(self._port)}
         quiet = {"bind": HOST, "dir": str(self._home), "save": "", "appendonly": "no", "daemonize": "no"}
         users = {"aclfile": os.environ[ACL_FILE]} if ACL_FILE in os.environ else {}
-        options = {**quiet, **place, **users, **self._options}
+        cluster = {"cluster-enabled": "yes", "cluster-port": str(free_port())} if self._alone else {}
+        options = {**quiet, **place, **users, **cluster, **self._options}
         return [
             str(binary),
             *(part for key, value in options.items() for part in (f"--{key}", value)),
@@ -172,9 +179,18 @@ class RedisServer(LocalServer):
                     # The pid tells our server from one that had the port first; while it loads what it kept on
                     # disk, it answers this and nothing else.
                     info = client.info()
-                    return info["process_id"] == process.pid and not info["loading"]
+                    ready = info["process_id"] == process.pid and not info["loading"]
+                    return ready and (not self._alone or _has_all_slots(client))
                 return False
 
             with contextlib.suppress(AssertionError):
                 wait_until(settled, "the server to answer", START_TIMEOUT)
         return process.running
+
+
+def _has_all_slots(client: redis.Redis) -> bool:
+    """Whether a cluster of one node serves; it is given all slots when it has none."""
+    state = client.execute_command("CLUSTER INFO")
+    if state["cluster_slots_assigned"] == "0":
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
+    return state["cluster_state"] == "ok"

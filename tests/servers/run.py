@@ -1,6 +1,7 @@
 """Runs the timer's tests, and a worker, on each server, as the user that docs/servers.md describes; then tests/servers.
 
-``run.py [package ...]`` takes those servers alone. ``make test-servers`` calls it.
+Last, on Valkey as a cluster of one node, which is no package: its name here is ``cluster``. ``run.py [name ...]`` takes
+those servers alone. ``make test-servers`` calls it.
 """
 
 import os
@@ -17,7 +18,7 @@ sys.path.insert(0, str(TESTS))
 
 from rig.local_server import ServerNotFoundError  # noqa: E402
 from rig.releases import RELEASES, REPOSITORY, WITH_TLS, release, rights, spoken_version, user_of  # noqa: E402
-from rig.servers import ACL_FILE, OVERRIDE, USER, RedisServer  # noqa: E402
+from rig.servers import ACL_FILE, CLUSTER, OVERRIDE, USER, RedisServer  # noqa: E402
 
 WORKER = "tests/servers/test_worker.py"
 #: All that speaks to a server; the two that are left out speak to none, but for a few of their tests.
@@ -26,14 +27,19 @@ LEFT_OUT = ("bad_input", "lua_headers", "health", "replication")
 ON_EACH = ["tests/timer", WORKER, *(f"--ignore=tests/timer/test_{name}.py" for name in LEFT_OUT)]
 ONCE = ["tests/servers", f"--ignore={WORKER}"]
 
+#: All shards of a namespace are on that node, as those of one shard are on any: what goes through redis-py's other
+#: client, and what a node of a cluster refuses. What several nodes do is in tests/cluster.
+CLUSTERED = "cluster"
+IN_CLUSTER = ["tests/timer", *(f"--ignore=tests/timer/test_{name}.py" for name in (*LEFT_OUT, "replicas"))]
+
 #: The namespaces of the timer's tests: each has a pattern of its own in the ACL.
 NAMESPACES = ("dt", "other")
 
 
-def main(packages: list[str]) -> int:
+def main(names: list[str]) -> int:
     """Return 0 if all passed, 1 if not, and 2 if a server is missing: that is found before anything runs."""
     try:
-        chosen = [release(package) for package in packages] or RELEASES
+        chosen = [release(name) for name in names if name != CLUSTERED] if names else RELEASES
         programs = {each.package: each.program() for each in (*chosen, release(WITH_TLS))}
     except (ServerNotFoundError, LookupError) as exc:
         print(exc, file=sys.stderr)
@@ -45,18 +51,21 @@ def main(packages: list[str]) -> int:
             program = str(programs[each.package])
             version = version_of(program)
             results.append(run(f"{version}, as a restricted user", ON_EACH, {OVERRIDE: program, **acl}))
+        if not names or CLUSTERED in names:
+            acl = {ACL_FILE: str(acl_file(Path(folder), "+cluster|slots")), USER: user_of(rights())}
+            results.append(run("a cluster of one node, as a restricted user", IN_CLUSTER, {CLUSTER: "1", **acl}))
     results.append(run("ACL and TLS", ONCE, {}))
     print(*(f"{title}: {'passed' if passed else 'FAILED'}" for title, passed in results), sep="\n")
     return 0 if all(passed for _, passed in results) else 1
 
 
-def acl_file(folder: Path) -> Path:
+def acl_file(folder: Path, *more: str) -> Path:
     """Write the documented user, with the namespaces of the tests, into an ACL file; the tests' own may do all."""
     [pattern] = [rule for rule in rights() if rule.startswith("~")]
     patterns = [pattern.replace("dt", namespace) for namespace in NAMESPACES]
     rules = [rule for rule in rights() if rule != pattern]
     file = folder / "users.acl"
-    users = ["user default on nopass ~* &* +@all", f"user dtimer {' '.join([*rules, *patterns])}"]
+    users = ["user default on nopass ~* &* +@all", f"user dtimer {' '.join([*rules, *more, *patterns])}"]
     file.write_text("\n".join([*users, ""]), encoding="utf-8")
     return file
 

@@ -85,6 +85,23 @@ def test_a_listener_whose_tls_connections_are_killed_goes_on(start_tls, authorit
             wait_until(lambda number=number: len(rung) == number, "the event")
 
 
+def test_a_timer_of_two_shards_is_in_a_cluster_over_tls(start_tls, authority):
+    ports = {"cluster-port": str(free_port()), "cluster-enabled": "yes", "tls-cluster": "yes"}
+    server, url = start_tls(**ports)
+    # It says no name of its own, which is that of the URL's host then.
+    url = f"{url.replace('rediss://', 'rediss+cluster://').removesuffix('/0')}?ssl_ca_certs={authority.file}"
+    rung = []
+    with server.client() as client, DTimer(url, shards=2) as timer:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
+        wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster to serve")
+        timer.on_event(rung.append)
+        timer.join()
+        wait_until(lambda: client.info("clients")["blocked_clients"] == 2, "the listener to wait on both wake lists")
+        for number in range(10):
+            timer.post(b"p", 0, id=str(number), max_redeliveries=0)
+        wait_until(lambda: len(rung) == 10, "the events")
+
+
 @pytest.mark.parametrize("ca", ["another", "the system's"])
 def test_a_server_of_another_authority_is_refused_with_a_clear_error(start_tls, tmp_path, ca):
     _, url = start_tls()

@@ -16,9 +16,9 @@ import redis
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
-from celery_dtimer import DTimer, Post
 from celery_dtimer.timer import shard_listener
 from celery_dtimer.timer.connect import connect
+from celery_dtimer.timer.dtimer import DTimer, Post
 from celery_dtimer.timer.events import State
 
 PROMISE = "{dt:0}:promise"
@@ -32,14 +32,14 @@ class Member:
         self.deliveries = []
         self.instants_ms = []
         self.errors = []
-        self._clock = connect(url).client
+        self._servers = connect(url)
         self._act = act or self.timer.confirm
         self.timer.on_event(self._on_event)
         self.timer.on_error(self.errors.append)
 
     def _on_event(self, delivery):
         with contextlib.suppress(redis.ConnectionError):
-            seconds, microseconds = self._clock.time()
+            seconds, microseconds = self._servers.of(PROMISE).client.time()
             self.instants_ms.append(seconds * 1000 + microseconds / 1000)
         self.deliveries.append(delivery)
         self._act(delivery)
@@ -50,7 +50,7 @@ class Member:
 
     def close(self):
         self.timer.close()
-        self._clock.close()
+        self._servers.close()
 
 
 def divide(delivery):

@@ -135,7 +135,9 @@ class Comparison(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.store = Store(connect(self.url), Keys("dt"))
+        keys = Keys("dt")
+        self.servers = connect(self.url)
+        self.store = Store(self.servers.of(keys.events), keys)
         self.model = Model()
         self.deliveries = []
         self.numbers = itertools.count(1)
@@ -309,7 +311,7 @@ class Comparison(RuleBasedStateMachine):
         finish(self.store, self.client)
         left = snapshot(self.client)
         self.client.flushall()
-        self.store.server.client.close()
+        self.servers.close()
         assert left == {}
 
 
