@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 
 from redis.exceptions import NoPermissionError, RedisError
 
-from celery_dtimer.errors import DTimerError
+from celery_dtimer.errors import DTimerError, SettingsError
 from celery_dtimer.timer.cluster import TURNED_AWAY
 from celery_dtimer.timer.connect import TIMEOUT
 from celery_dtimer.timer.events import Delivery
@@ -85,6 +85,7 @@ class Listener:
         self._taken = itertools.count()
         self._look_at: float | None = None
         self._failing: set[int] = set()
+        self._misset = False  # the namespace has another number of shards, and that was said
         self._turn = 0
         self._shards = [
             ShardListener(
@@ -305,7 +306,13 @@ class Listener:
         # A slot that moves is no failure, for as long as a post would wait for it.
         if isinstance(exc, TURNED_AWAY) and time.monotonic() < shard.failing_since + TIMEOUT:
             return
-        if not self._failing:
+        if isinstance(exc, SettingsError):
+            # Amid an outage too: it ends, and still nothing is claimed.
+            if not self._misset:
+                self._misset = True
+                logger.error("the timer's listener claims nothing: %s", exc, extra={"dtimer_listener": self.name})
+                self._on_error(exc)
+        elif not self._failing:
             logger.error(
                 "the timer's Redis failed (%s): trying again until it answers",
                 exc,
