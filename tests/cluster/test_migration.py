@@ -63,10 +63,11 @@ def test_what_is_posted_fired_and_cancelled_amid_migrations_is_neither_lost_nor_
     posters = [
         Poster(make_timer(calm.url), "any {}".format),
         Poster(make_timer(calm.url), ids_of(timer, MOVED, 5000, "moved ").__getitem__),
+        Poster(make_timer(calm.url, wait_replicas=1, wait_timeout=4), ids_of(timer, MOVED, 5000, "safe ").__getitem__),
     ]
     spared = timer.post_many([Post(b"p", 600, id=f"spared {n}") for n in range(1000)])
     cancelled = []
-    with posters[0], posters[1]:
+    with posters[0], posters[1], posters[2]:
         for _ in range(3):
             begun = Call(move)
             while begun.is_alive():
@@ -77,10 +78,10 @@ def test_what_is_posted_fired_and_cancelled_amid_migrations_is_neither_lost_nor_
             begun.result()
     assert all(timer.cancel(event_id) for event_id in spared)
     wait_until_empty(timer)
-    posted = posters[0].posted + posters[1].posted
+    posted = [event_id for poster in posters for event_id in poster.posted]
     assert Counter(members[0].ids + members[1].ids) == Counter(posted)
     assert min(members[0].late_ms + members[1].late_ms) >= 0
-    assert posters[0].refusals == posters[1].refusals == []
+    assert [poster.refusals for poster in posters] == [[], [], []]
     assert cancelled
 
 

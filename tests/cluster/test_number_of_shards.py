@@ -143,6 +143,21 @@ def test_a_client_that_listens_already_meets_no_change(place, make_timer, join):
     assert member.errors == []
 
 
+def test_a_listener_that_joined_while_redis_was_away_says_so_when_it_is_back_and_claims_nothing(
+    start_redis, make_timer, join
+):
+    server = start_redis(options={"appendonly": "yes", "appendfsync": "always"})
+    make_timer(server.url, shards=4).post(b"p", 0, id="x")
+    server.stop()
+    member = join(server.url, shards=2)
+    wait_until(lambda: member.errors, "the error of the outage")
+    server.start()
+    wait_until(lambda: isinstance(member.errors[-1], SettingsError), "the error of the setting")
+    assert len(member.errors) == 2
+    assert member.ids == []
+    assert make_timer(server.url, shards=4).count().pending == 1
+
+
 class TestWorker:
     @pytest.fixture
     def timer_url(self, place):
