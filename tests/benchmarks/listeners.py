@@ -1,6 +1,6 @@
 """What an event costs, and an idle listener, and how late events are, as listeners become many.
 
-usage: listeners.py [--listeners 1,8,64,256] [--rate 100] [--seconds 15] [--idle 10]
+usage: listeners.py [--listeners 1,8,64,256] [--rate 100] [--seconds 15] [--idle 10] [--shards 1]
 
 Three loads: nothing but one event that is due tomorrow (idle); events that come due at random, posted before that
 (ahead); and events that are posted one by one, to be delivered at once (now). "Calls" are the calls of scripts without
@@ -56,7 +56,8 @@ def post_ahead(timer: DTimer, events: int, seconds: float) -> int:
     # Posting is over before the first one is due.
     start = 1.5 + events / 5000
     timer.post_many(Post(PAYLOAD, start + random.uniform(0, seconds)) for _ in range(events))
-    return -(-events // 500)
+    # About as many batches as are full, and one more a shard.
+    return events // 500 + len(timer.shards)
 
 
 def post_now(timer: DTimer, events: int, seconds: float) -> int:
@@ -87,12 +88,18 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--idle", type=float, default=10)
+    parser.add_argument("--shards", type=int, default=1)
     arguments = parser.parse_args()
     events = int(arguments.rate * arguments.seconds)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         notes = Path(folder) / "notes"
         for listeners in map(int, arguments.listeners.split(",")):
-            with RedisServer() as server, DTimer(server.url) as timer, many_listening(server.url, notes, listeners):
+            shards = arguments.shards
+            with (
+                RedisServer() as server,
+                DTimer(server.url, shards=shards) as timer,
+                many_listening(server.url, notes, listeners, shards),
+            ):
                 timer.post(PAYLOAD, 86_400)
                 time.sleep(2.0)  # all have patrolled once: their phases are their own
                 print(f"{listeners:3} listeners  {idle(timer, listeners, arguments.idle)}", flush=True)

@@ -1,6 +1,7 @@
 """A process with listeners of the timer alone, for the benchmarks: each delivery is written down and confirmed.
 
 usage: listening.py URL NOTES [--listeners 1] [--queues default] [--max-events 8] [--confirm-timeout 10]
+       [--shards 1]
 
 Prints a line with the ids of its listeners when all have joined, and ends at the end of its input. A line of NOTES is
 an event's id, the instant of its delivery, and its lateness, both in seconds.
@@ -41,10 +42,11 @@ def listening(
     queues: str = "default",
     max_events: int = 8,
     confirm_timeout: float = 10.0,
+    shards: int = 1,
 ) -> Iterator[Listening]:
     """A process of listeners that have joined; ended on the way out."""
     argv = [sys.executable, __file__, url, str(notes), "--listeners", str(listeners), "--queues", queues]
-    argv += ["--max-events", str(max_events), "--confirm-timeout", str(confirm_timeout)]
+    argv += ["--max-events", str(max_events), "--confirm-timeout", str(confirm_timeout), "--shards", str(shards)]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -60,11 +62,11 @@ def listening(
 
 
 @contextlib.contextmanager
-def many_listening(url: str, notes: Path, listeners: int) -> Iterator[None]:
+def many_listening(url: str, notes: Path, listeners: int, shards: int = 1) -> Iterator[None]:
     """So many listeners, in as few processes as hold them."""
     with contextlib.ExitStack() as stack:
         for start in range(0, listeners, A_PROCESS):
-            stack.enter_context(listening(url, notes, listeners=min(A_PROCESS, listeners - start)))
+            stack.enter_context(listening(url, notes, listeners=min(A_PROCESS, listeners - start), shards=shards))
         yield
 
 
@@ -83,6 +85,7 @@ def _listen(arguments: argparse.Namespace) -> None:
     def start() -> DTimer:
         timer = DTimer(
             arguments.url,
+            shards=arguments.shards,
             queues=arguments.queues.split(","),
             max_events=arguments.max_events,
             confirm_timeout=arguments.confirm_timeout,
@@ -112,4 +115,5 @@ if __name__ == "__main__":
     parser.add_argument("--queues", default="default")
     parser.add_argument("--max-events", type=int, default=8)
     parser.add_argument("--confirm-timeout", type=float, default=10.0)
+    parser.add_argument("--shards", type=int, default=1)
     _listen(parser.parse_args())
