@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from redis.connection import ConnectionInterface
+from redis.connection import ConnectionInterface, SSLConnection
 from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.timer.connect import TIMEOUT
@@ -143,12 +143,13 @@ class Waker:
         connection = line.connection
         if connection is None:
             return
-        if not connection.can_read(0):
-            # Over TLS, what has come may be no part of an answer.
+        if isinstance(connection, SSLConnection) and not connection.can_read(0):
+            # What has come is no part of an answer.
             line.watch(selector)
             return
         reply = connection.read_response()
         line.blocked = ()
+        line.heard_at = time.monotonic()
         if reply:
             self._on_token(line.number)
         self._refused = False
@@ -166,6 +167,7 @@ class _Line:
         self.doubted = False
         self.not_before = 0.0
         self.answer_by = 0.0
+        self.heard_at = 0.0
         self._fileno = -1
 
     def next_instant(self) -> float | None:
@@ -176,7 +178,8 @@ class _Line:
 
     def connected(self) -> ConnectionInterface:
         """Return the connection; a new one if there is none, or the server has closed it."""
-        if self.connection is not None and _is_left(self.connection):
+        idle = time.monotonic() - self.heard_at > PAUSE
+        if self.connection is not None and idle and _is_left(self.connection):
             self.connection.disconnect()
             self.connection = None
         if self.connection is None:
