@@ -1,7 +1,6 @@
 """A server and a cluster that nobody breaks, for all tests; a cluster of its own for each test that breaks one."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from members import Member, Place
@@ -99,12 +98,6 @@ def join() -> Iterator[Callable[..., Member]]:
 def no_patrol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks of their own accord: what is not announced by a promise or a wake token stays where it is."""
     monkeypatch.setattr("celery_dtimer.timer.shard_listener.PATROL", 600)
-
-
-@pytest.fixture
-def app_file() -> Path:
-    """The same project as the worker's tests have."""
-    return Path(__file__).parents[1] / "worker" / "apps" / "timed.py"
 
 
 @pytest.fixture

@@ -168,6 +168,20 @@ def test_pages_of_many_events_of_one_instant_join_too(timer):
     assert [event_id for page in pages for event_id in ids(page)] == expected(posts)
 
 
+def test_a_page_far_on_is_the_same_as_one_that_was_reached_in_steps(timer):
+    # Unevenly dealt out, and some tied: a shard may be left out entirely, or not at all.
+    ids = ids_of(timer, 0, 1500) + ids_of(timer, 1, 500, "b") + ids_of(timer, 2, 1000, "c")
+    timer.post_many(
+        [Post(b"", eta=FUTURE + timedelta(seconds=n % 1000), id=event_id) for n, event_id in enumerate(ids)]
+    )
+    rows = timer.upcoming(limit=3000)
+    assert len(rows) == 3000
+    for skip in (999, 1001, 1500, 2400, 2990, 3000, 4000):
+        assert timer.upcoming(limit=20, skip=skip) == rows[skip : skip + 20], skip
+    late = timer.upcoming(offset=1, duration=10**10, limit=20, skip=2000)
+    assert late == rows[2000:2020]
+
+
 def test_offset_and_duration_bound_what_is_seen_and_counted_in_all_shards(timer, one_each):
     first, second, third, past = one_each
     for delay, event_id in ((10, first), (100, second), (1000, third)):
