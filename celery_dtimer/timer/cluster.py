@@ -28,6 +28,10 @@ CONNECT_TIMEOUT = 1.0
 #: than a connection may take: a listener has one thread for all shards, and some of them are on other nodes.
 SILENCE = 5.0
 
+#: An answer that took so many seconds may be one of a node that hung, was replaced by another, and does not know yet.
+#: What it carried out is dropped then. No failover is as quick as that.
+SLOW = 0.5
+
 #: Seconds between two attempts while the cluster is changing.
 PAUSE = 0.05
 
@@ -118,6 +122,16 @@ class Cluster:
             kwargs = client.connection_pool.connection_kwargs
             self._silent[kwargs["host"], kwargs["port"]] = time.monotonic() + SILENCE
 
+    def replaced(self, client: redis.Redis, slot: int) -> bool:
+        """Ask the other nodes whether one of them serves a slot by now; False if none of them answers."""
+        self._doubted = True
+        try:
+            self._ask(but=client)
+        except redis.ConnectionError:
+            return False
+        address = self._owners.get(slot)
+        return address is not None and self._node(address) is not client
+
     def moved(self, exc: MovedError, client: redis.Redis) -> None:
         """Learn where a slot is from a node that does not serve it; the others may have moved too."""
         host = exc.host or client.connection_pool.connection_kwargs["host"]  # none is said: the same host
@@ -153,7 +167,7 @@ class Cluster:
         self._silent.pop(address, None)
         return False
 
-    def _ask(self) -> None:
+    def _ask(self, but: redis.Redis | None = None) -> None:
         known = list(set(self._owners.values()))
         # Each time another first: one that is cut off from the others does not know.
         random.shuffle(known)
@@ -164,6 +178,8 @@ class Cluster:
                 heard.append(redis.TimeoutError(f"node {address[0]}:{address[1]} is silent"))
                 continue
             client = self._node(address)
+            if client is but:
+                continue
             try:
                 reply: Any = client.execute_command("CLUSTER SLOTS")
             except (redis.RedisError, OSError) as exc:
@@ -173,7 +189,7 @@ class Cluster:
             self._owners = _owners(reply, address[0])
             self._doubted = False
             return
-        if all(isinstance(exc, AuthenticationError) for exc in heard):
+        if heard and all(isinstance(exc, AuthenticationError) for exc in heard):
             raise heard[0]
         raise redis.ConnectionError(f"no node of the cluster says who serves what: {'; '.join(map(str, heard))}")
 
@@ -204,11 +220,15 @@ class Slot(Server):
         moves = 0
         while True:
             client = self._cluster.owner(self._slot)
+            asked = time.monotonic()
             try:
                 answers = exchange(client, [commands[i] for i in left])
             except UNAVAILABLE as exc:
                 self._cluster.lost(client, exc)
                 raise
+            slow = time.monotonic() - asked > SLOW and not all(isinstance(answer, TURNED_AWAY) for answer in answers)
+            if slow and self._cluster.replaced(client, self._slot):
+                raise redis.ConnectionError("another node has taken its place before it answered")
             for i, answer in zip(left, answers, strict=True):
                 replies[i] = answer
             left = [i for i in left if isinstance(replies[i], TURNED_AWAY)]

@@ -172,6 +172,46 @@ def test_a_master_that_hangs_is_left_and_comes_back_as_a_replica(fleet, make_tim
     wait_until_empty(poster)
 
 
+@pytest.mark.parametrize("operation", ["post", "cancel", "change"])
+def test_what_a_master_answers_that_was_replaced_meanwhile_is_not_believed(fleet, make_timer, operation):
+    timer = make_timer(fleet.url)
+    [event_id] = ids_of(timer, FALLEN, 1)
+    calls = {
+        "post": lambda: timer.post(b"p", 600, id=event_id),
+        "cancel": lambda: timer.cancel(event_id),
+        "change": lambda: timer.change_delay(event_id, 6000),
+    }
+    if operation != "post":
+        timer.post(b"p", 600, id=event_id)
+    before = timer.peek(event_id)
+    fleet.wait_for_replicas()
+    old = fleet.master_of(KEY)
+    old.pause()
+    # It lies in the socket of the old master, which carries it out before it hears that it is none any more.
+    call = Call(calls[operation])
+    fleet.wait_for_failover(KEY, old)
+    old.resume()
+    with pytest.raises(TimerUnavailableError):
+        call.result()
+    assert make_timer(fleet.url).peek(event_id) == before
+    assert calls[operation]()
+
+
+def test_what_is_claimed_of_a_master_that_was_replaced_meanwhile_is_not_delivered(fleet, make_timer, join):
+    poster = make_timer(fleet.url)
+    members = [join(fleet.url, max_events=20) for _ in range(2)]
+    ids = ids_of(poster, FALLEN, 30)
+    poster.post_many([Post(b"p", 1.5 + n / 100, id=event_id) for n, event_id in enumerate(ids)])
+    fleet.wait_for_replicas()
+    old = fleet.master_of(KEY)
+    old.pause()
+    fleet.wait_for_failover(KEY, old)
+    old.resume()
+    wait_until(lambda: set(members[0].ids + members[1].ids) == set(ids), "the events", 30)
+    wait_until_empty(poster, 30)
+    assert Counter(members[0].ids + members[1].ids) == Counter(ids)
+
+
 # --- a master that nobody replaces
 
 
