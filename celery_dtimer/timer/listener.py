@@ -192,16 +192,15 @@ class Listener:
 
     def _round(self, number: int) -> None:
         shard = self._shards[number]
-        began = time.monotonic()
-        if began < shard.quiet_until and not self._stopping:
+        if time.monotonic() < shard.quiet_until and not self._stopping:
             return
         try:
             shard.round()
         except (RedisError, OSError, DTimerError) as exc:
-            self._failed(number, exc, began)
+            self._failed(number, exc)
         except Exception as exc:
             logger.exception("the timer's listener failed", extra={"dtimer_listener": self.name})
-            self._failed(number, exc, began)
+            self._failed(number, exc)
         else:
             self._recovered(number)
 
@@ -300,9 +299,9 @@ class Listener:
             seconds = self._look_after()
             self._look_at = None if seconds is None else time.monotonic() + seconds
 
-    def _failed(self, number: int, exc: Exception, began: float) -> None:
+    def _failed(self, number: int, exc: Exception) -> None:
         shard = self._shards[number]
-        shard.failed(time.monotonic() - began if len(self._shards) > 1 else 0.0)
+        shard.failed()
         # A slot that moves is no failure, for as long as a post would wait for it.
         if isinstance(exc, TURNED_AWAY) and time.monotonic() < shard.failing_since + TIMEOUT:
             return

@@ -163,9 +163,9 @@ class ShardListener:
         for delivery in list(self.held):
             self.decide(Verdict(delivery, "release", reason=reason))
 
-    def failed(self, took: float) -> None:
-        """Be quiet for a while: longer each time, and as long as the attempt took, since others wait for the thread."""
-        pause = max(min(RETRY_LAST, RETRY_FIRST * 2**self.failures), took)
+    def failed(self) -> None:
+        """Be quiet for a while, longer each time."""
+        pause = min(RETRY_LAST, RETRY_FIRST * 2**self.failures)
         if not self.failures:
             self.failing_since = time.monotonic()
         self.failures += 1
