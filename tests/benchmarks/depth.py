@@ -61,7 +61,7 @@ def load(url: str, payload: bytes, start: int, count: int) -> None:
 def load_in_processes(server: RedisServer, payload: bytes, events: int, loaders: int, most_memory: float) -> None:
     """The same by several processes, watched."""
     share = -(-events // loaders)
-    argv = [sys.executable, __file__, "--load", server.url, payload.decode()]
+    argv = [sys.executable, __file__, "--load", server.url, payload.hex()]
     processes = [
         subprocess.Popen([*argv, str(start), str(min(share, events - start))]) for start in range(0, events, share)
     ]
@@ -177,7 +177,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.load:
         url, payload, start, count = arguments.load
-        load(url, payload.encode(), int(start), int(count))
+        load(url, bytes.fromhex(payload), int(start), int(count))
         return
     options = {"slowlog-log-slower-than": "1000", "slowlog-max-len": "1000"}
     with RedisServer(options=options) as few_server, RedisServer(options=options) as many_server:
