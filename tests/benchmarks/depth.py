@@ -10,6 +10,7 @@ the mean of the time that Redis takes for its scripts, both in microseconds.
 import argparse
 import random
 import statistics
+import string
 import subprocess
 import sys
 import time
@@ -37,14 +38,14 @@ def id_of(number: int) -> str:
 
 
 def task_message(url: str) -> bytes:
-    """A task with one argument of 200 bytes, as it is stored."""
+    """A task with one argument of 200 random characters, which compress badly, as it is stored."""
     app = Celery("proj", broker=url, backend=url, set_as_current=False)
     celery_dtimer.install(app)
 
     @app.task(name="proj.note")
     def note(_text: str) -> None: ...
 
-    result = note.post_in(3600, "x" * 200)
+    result = note.post_in(3600, "".join(random.choices(string.ascii_letters + string.digits, k=200)))
     payload = bytes(result.peek().payload)
     assert result.cancel()
     return payload
