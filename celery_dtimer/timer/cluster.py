@@ -12,10 +12,10 @@ from typing import Any
 import redis
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, TryAgainError
+from redis.exceptions import AuthenticationError, MovedError
 
 from celery_dtimer.timer import urls
-from celery_dtimer.timer.servers import UNAVAILABLE, Command, Server, exchange
+from celery_dtimer.timer.servers import CLUSTER_ERRORS, UNAVAILABLE, Command, Server, exchange
 
 #: Where a node listens, unless the URL says otherwise.
 PORT = 6379
@@ -43,7 +43,7 @@ SHAPE = "redis+cluster://[user:password@]host[:port][,host[:port]...]"
 #: What a node answers to a command that is not for it to carry out, now or any more. A slot that is on its way to
 #: another node is waited for, and ASK not followed: every script has several keys, and the other node, which lacks
 #: some of them, would turn it away too.
-TURNED_AWAY = (MovedError, AskError, TryAgainError, ClusterDownError)
+TURNED_AWAY = tuple(CLUSTER_ERRORS.values())
 
 Address = tuple[str, int]
 

@@ -5,10 +5,13 @@ from typing import Any
 
 import redis
 from redis.connection import ConnectionInterface
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
 
 #: What redis-py raises when it can't tell whether a command was carried out.
 UNAVAILABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
+#: What a node of a cluster answers to a command that is not for it to carry out, by the first word.
+CLUSTER_ERRORS = {"MOVED": MovedError, "ASK": AskError, "TRYAGAIN": TryAgainError, "CLUSTERDOWN": ClusterDownError}
 
 Command = tuple[Any, ...]
 
@@ -82,12 +85,20 @@ def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
             for command in commands:
                 pipe.execute_command(*command)
             replies = pipe.execute(raise_on_error=False)
-    for reply in replies:
+    for i, reply in enumerate(replies):
         if isinstance(reply, UNAVAILABLE):
             raise reply
         if isinstance(reply, ResponseError):
             _leave_replica(client, reply)
+            replies[i] = _of_cluster(reply)
     return replies
+
+
+def _of_cluster(exc: ResponseError) -> ResponseError:
+    """Return what a node of a cluster answered as the error that newer redis-py makes of it; 5.2 has one for all."""
+    code, _, text = str(exc).partition(" ")
+    kind = CLUSTER_ERRORS.get(code) if type(exc) is ResponseError else None
+    return exc if kind is None else kind(text)
 
 
 def _leave_replica(client: redis.Redis, exc: Exception) -> None:
