@@ -11,6 +11,7 @@ OLDEST = ["celery[redis]==5.5.*", "kombu==5.5.*", "redis==5.2.*"]
 
 
 def _test(session: nox.Session, *pins: str, options: tuple[str, ...] = ()) -> None:
+    session.install("--upgrade", "pip>=25.1")  # that of the venv may be older, and not know --group
     session.install("-e", ".[demo]", *pins)
     session.install("--group", "test", *pins)
     session.run("python", "-m", "pytest", "-n", "2", *options, *(session.posargs or ["tests"]))

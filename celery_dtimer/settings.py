@@ -19,6 +19,7 @@ from celery_dtimer.timer.events import check_max_redeliveries
 from celery_dtimer.timer.health import MODES, EvictionCheck, check_mode
 from celery_dtimer.timer.keys import Keys
 from celery_dtimer.timer.replication import MAX_WAIT_TIMEOUT, MIN_WAIT_TIMEOUT, WAIT_TIMEOUT
+from celery_dtimer.timer.shard_listener import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL, POLL_INTERVAL
 from celery_dtimer.timer.shards import MAX_SHARDS
 
 PREFIX = "dtimer_"
@@ -34,6 +35,8 @@ class Settings:
         max_events: At most so many events are held by a worker that have not been acknowledged; None: the
             worker's prefetch count.
         confirm_timeout: Seconds after which an event is redelivered that its worker neither confirmed nor renewed.
+        poll_interval: Seconds after which a worker looks for events if nobody wakes it: so late is the next event if
+            the worker dies that was to wake for it.
         max_redeliveries: So often an event may be redelivered before it is parked.
         takeover: A task with a countdown or eta of so many seconds or more goes to the timer, however it is called;
             None: only what is posted does.
@@ -49,6 +52,7 @@ class Settings:
     namespace: str = "dt"
     max_events: int | None = None
     confirm_timeout: float = 10.0
+    poll_interval: float = POLL_INTERVAL
     max_redeliveries: int = MAX_REDELIVERIES
     takeover: float | None = None
     shards: int = 1
@@ -192,6 +196,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "namespace": _namespace,
     "max_events": _count,
     "confirm_timeout": partial(_seconds, least=MIN_CONFIRM_TIMEOUT),
+    "poll_interval": partial(_seconds, least=MIN_POLL_INTERVAL, most=MAX_POLL_INTERVAL),
     "max_redeliveries": _redeliveries,
     "takeover": partial(_seconds, least=0.0),
     "shards": partial(_count, most=MAX_SHARDS),

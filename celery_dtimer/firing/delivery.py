@@ -51,6 +51,7 @@ class Firing:
             deliver=self._receive,
             max_events=self._capacity.max_events,
             confirm_timeout=settings.confirm_timeout,
+            poll_interval=settings.poll_interval,
             alive=self._channel.is_alive,
             room=self._room,
             look_after=self._look_after_inbox,

@@ -67,6 +67,7 @@ def get_timer(app: Any) -> DTimer:
         settings.namespace,
         shards=settings.shards,
         confirm_timeout=settings.confirm_timeout,
+        poll_interval=settings.poll_interval,
         queues=(app.conf.task_default_queue,),
         max_redeliveries=settings.max_redeliveries,
         max_payload=settings.max_payload,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -34,8 +34,9 @@ from celery_dtimer.timer.posts import Post, check_conflict, check_max_wait, new_
 from celery_dtimer.timer.replication import WAIT_TIMEOUT, Replication
 from celery_dtimer.timer.scripts import Call
 from celery_dtimer.timer.servers import Server
+from celery_dtimer.timer.shard_listener import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL, POLL_INTERVAL
 from celery_dtimer.timer.shards import MAX_SHARDS, Shards
-from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime
+from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime, span_to_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class DTimer:
         namespace: Name of one independent set of events.
         max_events: At most so many events are held at a time by this listener.
         confirm_timeout: Seconds, or a timedelta, after which an event that was not confirmed is delivered again.
+        poll_interval: Seconds, or a timedelta, from 0.1 to 60, after which this listener looks if nobody wakes it: so
+            late is the next event if the listener dies that was to wake for it.
         shards: Over so many slots of a Redis Cluster the events are spread; fixed by the namespace's first use.
         queues: Names of the queues that this listener claims for; the first one is the default for posts.
         max_redeliveries: Default of ``post``.
@@ -86,6 +89,7 @@ class DTimer:
         max_events: int = 8,
         confirm_timeout: Delay = 10.0,
         *,
+        poll_interval: Delay = POLL_INTERVAL,
         shards: int = 1,
         queues: Sequence[str] = ("default",),
         max_redeliveries: int = MAX_REDELIVERIES,
@@ -98,13 +102,13 @@ class DTimer:
         _check_whole("max_events", max_events, 1)
         _check_whole("max_payload", max_payload, 0)
         _check_whole("shards", shards, 1, MAX_SHARDS)
-        confirm_timeout = _check_timeout(confirm_timeout)
         if isinstance(queues, str) or not queues:
             raise InvalidEventError(f"queues is one or more names, not {queues!r}", argument="queues", value=queues)
         self._own_servers = isinstance(url_or_client, str)
         servers = _servers(url_or_client)
         self.namespace = namespace
-        self.confirm_timeout = confirm_timeout
+        self.confirm_timeout = span_to_seconds(confirm_timeout, "confirm_timeout", MIN_CONFIRM_TIMEOUT)
+        self.poll_interval = span_to_seconds(poll_interval, "poll_interval", MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)
         self.queues = tuple(check_queue(queue) for queue in queues)
         self.max_redeliveries = check_max_redeliveries(max_redeliveries)
         self.max_payload = max_payload
@@ -154,6 +158,7 @@ class DTimer:
             deliver=lambda deliveries: self._handle(listener, deliveries),
             max_events=self._max_events,
             confirm_timeout=self.confirm_timeout,
+            poll_interval=self.poll_interval,
             on_error=self._report,
             name=self.name,
         )
@@ -379,7 +384,7 @@ class DTimer:
         """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
         return self.shards.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
 
-    def replay(self, id: str, delay: Delay = timedelta()) -> bool:  # noqa: A002 - the word of the original
+    def replay(self, id: str, delay: Delay = 0) -> bool:  # noqa: A002 - the word of the original
         """Make a parked event pending again. False, and nothing changed, if it is not parked."""
         return self.shards.replay(check_id(id), delay_to_ms(delay)) >= 0
 
@@ -413,18 +418,3 @@ def _check_whole(argument: str, value: object, least: int, most: int | None = No
     if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
         upwards = "or more" if most is None else f"to {most}"
         raise InvalidEventError(f"{argument} is {least} {upwards}, not {value!r}", argument=argument, value=value)
-
-
-def _check_timeout(value: object) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if (
-        not isinstance(seconds, int | float)
-        or isinstance(seconds, bool)
-        or not MIN_CONFIRM_TIMEOUT <= seconds < float("inf")
-    ):
-        raise InvalidEventError(
-            f"confirm_timeout is {MIN_CONFIRM_TIMEOUT} s or more, not {value!r}",
-            argument="confirm_timeout",
-            value=value,
-        )
-    return seconds

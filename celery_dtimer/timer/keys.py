@@ -19,7 +19,7 @@ class Keys:
         leased: Hash of lease key to record.
         parked: Hash of event id to record.
         promise: Hash of queue to the promised instant.
-        patrol: Hash of queue to the listeners' patrols of the last seconds; expires after two.
+        polls: Hash of queue to the listeners' polls of the last seconds; expires after two.
         wait: Written for a millisecond, where a post is to be waited for that wrote nothing.
         shards: String, of shard 0 alone: how many shards the namespace has, unless that is 1.
         absent: Never written. Every call of a script names it in a cluster: a node whose slot is on its way to another
@@ -33,7 +33,7 @@ class Keys:
     leased: str = field(init=False)
     parked: str = field(init=False)
     promise: str = field(init=False)
-    patrol: str = field(init=False)
+    polls: str = field(init=False)
     wait: str = field(init=False)
     shards: str = field(init=False)
     absent: str = field(init=False)
@@ -48,7 +48,7 @@ class Keys:
             )
         prefix = f"{{{self.namespace}:{self.shard}}}:"
         object.__setattr__(self, "prefix", prefix)
-        for name in ("events", "leased", "parked", "promise", "patrol", "wait", "shards", "absent"):
+        for name in ("events", "leased", "parked", "promise", "polls", "wait", "shards", "absent"):
             object.__setattr__(self, name, prefix + name)
 
     def due(self, queue: str) -> str:

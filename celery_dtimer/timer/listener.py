@@ -26,7 +26,7 @@ from celery_dtimer.errors import DTimerError, SettingsError
 from celery_dtimer.timer.cluster import TURNED_AWAY
 from celery_dtimer.timer.connect import TIMEOUT
 from celery_dtimer.timer.events import Delivery
-from celery_dtimer.timer.shard_listener import PATROL, RETRY_FIRST, Room, ShardListener, Verdict
+from celery_dtimer.timer.shard_listener import POLL_INTERVAL, RETRY_FIRST, Room, ShardListener, Verdict
 from celery_dtimer.timer.shards import Shards
 from celery_dtimer.timer.waker import Waker
 
@@ -42,6 +42,7 @@ class Listener:
         deliver: Called with each batch of deliveries, in the listener's thread.
         max_events: At most so many deliveries are held at a time.
         confirm_timeout: Seconds after which a lease lapses.
+        poll_interval: Seconds between two claims if nobody wakes it.
         alive: Whether a delivery is still being worked on. Leases of those that are get renewed, others are
             released. None: nothing is renewed, and a lease that lapsed counts as ended.
         room: How much can be started soon, asked before every claim; when that grows, call ``look``. None: as much as
@@ -60,6 +61,7 @@ class Listener:
         deliver: Callable[[list[Delivery]], None],
         max_events: int,
         confirm_timeout: float,
+        poll_interval: float = POLL_INTERVAL,
         alive: Callable[[Delivery], bool] | None = None,
         room: Callable[[], Room] | None = None,
         look_after: Callable[[], float | None] | None = None,
@@ -69,6 +71,7 @@ class Listener:
         self.max_events = max_events
         self.name = name or f"{os.getpid()}@{socket.gethostname()}"
         self.id = uuid.uuid4().hex[:16]
+        self._poll_interval = poll_interval
         self._deliver = deliver
         self._startable = room
         self._look_after = look_after
@@ -93,6 +96,7 @@ class Listener:
                 listener_id=self.id,
                 name=self.name,
                 confirm_timeout=confirm_timeout,
+                poll_interval=poll_interval,
                 queues=queues,
                 room=self._room,
                 take=self._take,
@@ -234,7 +238,7 @@ class Listener:
             logger.error(
                 "the timer's Redis lets nobody wake this listener (%s): events may be late by %g s",
                 note,
-                PATROL,
+                self._poll_interval,
                 extra={"dtimer_listener": self.name},
             )
             self._on_error(note)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
@@ -10,6 +9,7 @@ from redis.exceptions import NoScriptError, RedisError
 from celery_dtimer.errors import InvalidEventError, NotReplicatedError
 from celery_dtimer.timer.connect import TIMEOUT
 from celery_dtimer.timer.servers import Command, Server
+from celery_dtimer.timer.times import span_to_seconds
 
 #: Seconds that a post waits for replicas, unless set otherwise.
 WAIT_TIMEOUT = 1.0
@@ -41,18 +41,7 @@ class Replication:
             raise InvalidEventError(
                 f"wait_replicas is 0 or more, not {replicas!r}", argument="wait_replicas", value=replicas
             )
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if (
-            not isinstance(seconds, int | float)
-            or isinstance(seconds, bool)
-            or not MIN_WAIT_TIMEOUT <= seconds <= MAX_WAIT_TIMEOUT
-        ):
-            raise InvalidEventError(
-                f"wait_timeout is {MIN_WAIT_TIMEOUT:g} to {MAX_WAIT_TIMEOUT:g} s, not {timeout!r}",
-                argument="wait_timeout",
-                value=timeout,
-            )
-        return cls(replicas, seconds)
+        return cls(replicas, span_to_seconds(timeout, "wait_timeout", MIN_WAIT_TIMEOUT, MAX_WAIT_TIMEOUT))
 
     def send(self, server: Server, posts: Sequence[Command], touch: str | None) -> tuple[Any, int | RedisError]:
         """Send a post and a WAIT on one connection.

@@ -14,13 +14,16 @@ from celery_dtimer.timer.store import CLAIM, Store
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two claims of a listener that nobody wakes. A promise whose holder died is noticed then, so that the
-#: next event is late by about as much.
-PATROL = 1.0
+#: Seconds between two claims of a listener that nobody wakes, unless set otherwise. A promise whose holder died is
+#: noticed then, so that the next event is late by about as much.
+POLL_INTERVAL = 1.0
 
-#: So many of these a second are enough for a queue. Where more listeners patrol it, each does so less often; since the
+#: Least and most of them.
+MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.1, 60.0
+
+#: So many of these a second are enough for a queue. Where more listeners poll it, each does so less often; since the
 #: others may all be gone the next moment, after so many seconds at most.
-PATROLS, LONGEST_PATROL = 8, 4.0
+POLLS, LONGEST_INTERVAL = 8, 4.0
 
 #: Milliseconds that events are claimed before they are due. They are held here until then: a round trip to Redis
 #: takes about a millisecond when nothing is warm, and would be the larger part of an event's lateness.
@@ -72,6 +75,7 @@ class ShardListener:
         listener_id: Which listener it is, as the promise has it.
         name: What people see as the holder.
         confirm_timeout: Seconds after which a lease lapses.
+        poll_interval: Seconds between two claims if nobody wakes it.
         queues: Returns the names of the queues to claim for.
         room: Returns how much may be claimed now.
         take: Called with what was claimed: each delivery and its monotonic due instant.
@@ -95,6 +99,7 @@ class ShardListener:
         listener_id: str,
         name: str,
         confirm_timeout: float,
+        poll_interval: float,
         queues: Callable[[], Sequence[str]],
         room: Callable[[], Room],
         take: Callable[[list[tuple[float, Delivery]]], None],
@@ -112,6 +117,7 @@ class ShardListener:
         self._listener_id = listener_id
         self._name = name
         self._confirm_timeout = confirm_timeout
+        self._poll_interval = poll_interval
         self._queues = queues
         self._room = room
         self._take = take
@@ -126,7 +132,7 @@ class ShardListener:
         self._patience_paid = False  # a claim for what nobody else takes brought all that there was room for
         self._promised_at: float | None = None
         self._claim_at = 0.0
-        self._patrol = PATROL
+        self._interval = poll_interval
         self._renew_at = 0.0
 
     @property
@@ -191,7 +197,7 @@ class ShardListener:
         hungry = self.hungry and (room > 0 or not self.claiming) and (not patient or self._patience_paid)
         claims = overdue or self._woken or hungry
         # One without room finds nothing out for the others.
-        patrols = now >= self._claim_at and room > 0 and not (patient or self._woken or hungry)
+        is_poll = now >= self._claim_at and room > 0 and not (patient or self._woken or hungry)
         calls = [*verdict_calls, *(call for call, _ in renewals)]
         queues = tuple(self._queues())
         if claims and queues:
@@ -209,7 +215,7 @@ class ShardListener:
                     lease_ms=round(self._confirm_timeout * 1000),
                     ahead_ms=-PATIENCE_MS if patient else AHEAD_MS,
                     lapsed_ms=self._clock.lapsed_ms(now),
-                    patrols=patrols,
+                    is_poll=is_poll,
                 )
             )
         if not self._loaded:
@@ -232,7 +238,7 @@ class ShardListener:
                 filled = self._claimed(replies[-1], in_turn, now) >= min(room, CLAIM) > 0
                 self._patience_paid = patient and filled
                 self.hungry = self.hungry or filled
-            self._claim_at = time.monotonic() + (PATIENCE_MS / 1000 if patient and room else self._patrol)
+            self._claim_at = time.monotonic() + (PATIENCE_MS / 1000 if patient and room else self._interval)
         self._listen_on(queues, None if claims else look)
         if failures:
             raise failures[0]
@@ -257,8 +263,9 @@ class ShardListener:
         received = time.monotonic()
         claimed = self.store.read_claim(reply, queues)
         self._clock.heard(claimed.now, now, received)
-        if claimed.patrols:
-            self._patrol = max(PATROL, min(LONGEST_PATROL, self._patrol * claimed.patrols / PATROLS))
+        if claimed.polls:
+            shared = min(LONGEST_INTERVAL, self._interval * claimed.polls / POLLS)
+            self._interval = max(self._poll_interval, shared)
         deliveries = claimed.deliveries
         if claimed.wait is not None:
             self._promised_at = received + claimed.wait

@@ -40,14 +40,14 @@ class Claimed(NamedTuple):
         wait: Seconds until the instant that the listener has promised to wake at; None without a promise.
         deliveries: What was claimed.
         parked: Ids of the events that were parked instead, since they had been redelivered too often.
-        patrols: How many listeners patrol the queue that the fewest do, in a second; 0 unless this was a patrol.
+        polls: So many polls there are in a second of the queue that has the fewest; 0 unless this was one.
     """
 
     now: float
     wait: float | None
     deliveries: list[Delivery]
     parked: list[str]
-    patrols: int
+    polls: int
 
 
 class Store:
@@ -142,24 +142,24 @@ class Store:
         lease_ms: int,
         ahead_ms: int = 0,
         lapsed_ms: int | None = None,
-        patrols: bool = False,
+        is_poll: bool = False,
     ) -> Call:
         """Claim up to ``room`` events (at most CLAIM) of some queues; read the reply with read_claim.
 
         With ``ahead_ms``, events that are due so soon are taken as well, to be held until they are. If it is negative,
         only events that have been due for so long; no promise is made then, as with no room. Leases that lapse later
-        than ``lapsed_ms`` have not lapsed yet, whatever the server's clock says. ``patrols``: nobody woke it.
+        than ``lapsed_ms`` have not lapsed yet, whatever the server's clock says. ``is_poll``: nobody woke it.
         """
         keys = self.keys
-        names = [keys.events, keys.leased, keys.parked, keys.promise, keys.patrol]
+        names = [keys.events, keys.leased, keys.parked, keys.promise, keys.polls]
         for queue in queues:
             names += (keys.due(queue), keys.lease(queue), keys.wake(queue))
         args = (listener, holder, nonce, min(room, CLAIM), lease_ms, PROMISE_GRACE_MS, ahead_ms)
-        return Call(load("claim"), tuple(names), (*args, _or_empty(lapsed_ms), int(patrols), *queues))
+        return Call(load("claim"), tuple(names), (*args, _or_empty(lapsed_ms), int(is_poll), *queues))
 
     def read_claim(self, reply: Any, queues: Sequence[str]) -> Claimed:
         """Read claim's reply."""
-        now_us, wait_us, rows, parked, patrols = reply
+        now_us, wait_us, rows, parked, polls = reply
         zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
         deliveries = [
             Delivery(
@@ -177,7 +177,7 @@ class Store:
             for row in rows
         ]
         wait = None if wait_us < 0 else wait_us / 1e6
-        return Claimed(now_us / 1e6, wait, deliveries, [event_id.decode() for event_id in parked], patrols)
+        return Claimed(now_us / 1e6, wait, deliveries, [event_id.decode() for event_id in parked], polls)
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery]) -> Call:
         """End the leases and events of deliveries of one queue. Reply: 1 or 0 for each."""

@@ -1,4 +1,4 @@
-"""What callers give as delays and instants, turned into whole milliseconds, or refused."""
+"""What callers give as delays, spans and instants, turned into whole milliseconds or seconds, or refused."""
 
 import math
 import numbers
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from celery_dtimer.errors import InvalidDelayError
+from celery_dtimer.errors import InvalidDelayError, InvalidEventError
 
 #: 9999-12-31T23:59:59.999Z, the last instant that ``datetime`` can say, in milliseconds since 1970.
 LAST_MS = 253_402_300_799_999
@@ -69,6 +69,24 @@ def _to_float(number: Any) -> float:
     except ValueError:
         # A signalling NaN.
         return math.nan
+
+
+def span_to_seconds(span: object, argument: str, least: float, most: float = math.inf) -> float:
+    """Return a span in seconds, or a timedelta, as seconds.
+
+    Raises:
+        InvalidEventError: It is no such thing, not finite, less than ``least`` or more than ``most``.
+    """
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if (
+        not isinstance(seconds, int | float)
+        or isinstance(seconds, bool)
+        or not least <= seconds <= most
+        or seconds == math.inf
+    ):
+        upwards = "s or more" if most == math.inf else f"to {most:g} s"
+        raise InvalidEventError(f"{argument} is {least:g} {upwards}, not {span!r}", argument=argument, value=span)
+    return seconds
 
 
 def max_wait_to_ms(max_wait: object) -> int:

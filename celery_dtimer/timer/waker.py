@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 #: Seconds that a connection blocks at a time.
 BLOCK = 30.0
 
-#: Seconds to wait after an error. The listener's loop meets the same Redis once a second, and reports it.
+#: Seconds to wait after an error. The listener's loop meets the same Redis when it polls, and reports it.
 PAUSE = 1.0
 
 
@@ -35,7 +35,7 @@ class Waker:
         servers: Where each shard is; connections are made for this alone.
         on_token: Called in this thread.
         on_refusal: Called in this thread, once, with Redis' answer if this user may not block on the wake lists. No
-            other command tells: without tokens the loop still claims, once a second.
+            other command tells: without tokens the loop still claims, when it polls.
     """
 
     def __init__(

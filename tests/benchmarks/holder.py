@@ -38,7 +38,7 @@ def trial(url: str, notes: Path, listeners: int, way: str) -> float:
         timer.shards[0].server.client.flushall()
         group: list[Listening] = [stack.enter_context(listening(url, notes)) for _ in range(listeners)]
         later = way == "paused, then posted"
-        # The phases of the patrols are anyhow: the event is due at a random instant of one.
+        # The phases of the polls are anyhow: the event is due at a random instant of one.
         delay = 1.2 + random.random()
         first = timer.post(b"", 60 if later else delay)
         wait_until(lambda: holder(timer) in {i for one in group for i in one.ids}, "somebody to hold the promise")

@@ -75,7 +75,7 @@ def loaded(timer: DTimer, notes: Path, events: int, post: Callable[[], int]) -> 
     before = commands(timer)
     posts = post()
     wait_until(lambda: notes.read_bytes().count(b"\n") >= events, f"{events} deliveries", 60)
-    # The last confirms are in within a second, with the patrols of all listeners meanwhile.
+    # The last confirms are in within a second, with the polls of all listeners meanwhile.
     calls = commands(timer).calls - before.calls - posts
     latenesses = [lateness for _, lateness in read_notes(notes).values()]
     return f"{calls / events:5.2f} calls/event  {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms"
@@ -101,7 +101,7 @@ def main() -> None:
                 many_listening(server.url, notes, listeners, shards),
             ):
                 timer.post(PAYLOAD, 86_400)
-                time.sleep(2.0)  # all have patrolled once: their phases are their own
+                time.sleep(2.0)  # all have polled once: their phases are their own
                 print(f"{listeners:3} listeners  {idle(timer, listeners, arguments.idle)}", flush=True)
                 for name, post in (("ahead", post_ahead), ("now", post_now)):
                     row = loaded(timer, notes, events, lambda post=post: post(timer, events, arguments.seconds))

@@ -95,9 +95,9 @@ def join() -> Iterator[Callable[..., Member]]:
 
 
 @pytest.fixture
-def no_patrol(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks of their own accord: what is not announced by a promise or a wake token stays where it is."""
-    monkeypatch.setattr("celery_dtimer.timer.shard_listener.PATROL", 600)
+    monkeypatch.setitem(DTimer.__init__.__kwdefaults__, "poll_interval", 60)
 
 
 @pytest.fixture

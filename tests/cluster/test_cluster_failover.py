@@ -81,7 +81,7 @@ def test_posts_are_unavailable_until_the_failover_and_those_to_other_shards_are_
     assert all(timer.cancel(event_id) for event_id in here + others)
 
 
-def test_events_fire_on_the_new_master_and_none_early(no_patrol, fleet, make_timer, join):
+def test_events_fire_on_the_new_master_and_none_early(no_poll, fleet, make_timer, join):
     poster = make_timer(fleet.url)
     member = join(fleet.url, max_events=50, confirm_timeout=2)
     ids = poster.post_many([Post(b"p", i / 50, id=str(i)) for i in range(300)])

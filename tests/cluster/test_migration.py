@@ -96,7 +96,7 @@ def test_a_slot_that_moves_is_no_failure_to_be_reported(calm, make_timer, join, 
     assert "failed" not in caplog.text
 
 
-def test_after_a_migration_wake_tokens_reach_the_listener_again(no_patrol, calm, make_timer, join, move):
+def test_after_a_migration_wake_tokens_reach_the_listener_again(no_poll, calm, make_timer, join, move):
     timer = make_timer(calm.url)
     member = join(calm.url)
     ids = ids_of(timer, MOVED, 9)
@@ -116,7 +116,7 @@ def test_after_a_migration_wake_tokens_reach_the_listener_again(no_patrol, calm,
     wait_until_empty(timer)
 
 
-def test_an_event_that_was_posted_before_the_migration_fires_after_it(no_patrol, calm, make_timer, join, move):
+def test_an_event_that_was_posted_before_the_migration_fires_after_it(no_poll, calm, make_timer, join, move):
     timer = make_timer(calm.url)
     member = join(calm.url)
     ids = ids_of(timer, MOVED, 20)

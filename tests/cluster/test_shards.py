@@ -288,7 +288,7 @@ def test_each_event_fires_once_by_one_of_two_listeners_and_none_early(place, tim
     assert members[0].errors == members[1].errors == []
 
 
-def test_a_wake_token_of_every_shard_reaches_the_listener(no_patrol, place, timer, join, one_each):
+def test_a_wake_token_of_every_shard_reaches_the_listener(no_poll, place, timer, join, one_each):
     member = join(place.url, shards=SHARDS)
     timer.post(b"p", 0, id="first")
     wait_until(lambda: member.ids == ["first"], "the first event")
@@ -299,14 +299,14 @@ def test_a_wake_token_of_every_shard_reaches_the_listener(no_patrol, place, time
             wait_until(lambda event_id=event_id: timer.peek(event_id) is None, "its confirm")
 
 
-def test_a_promise_of_every_shard_is_kept(no_patrol, place, timer, join, one_each):
+def test_a_promise_of_every_shard_is_kept(no_poll, place, timer, join, one_each):
     member = join(place.url, shards=SHARDS)
     timer.post_many([Post(b"p", 1 + n / 10, id=event_id) for n, event_id in enumerate(reversed(one_each))])
     wait_until(lambda: member.ids == one_each[::-1], "the events in their order")
     assert min(member.late_ms) >= 0
 
 
-def test_what_a_listener_leaves_behind_in_each_shard_another_takes(no_patrol, place, timer, join, one_each):
+def test_what_a_listener_leaves_behind_in_each_shard_another_takes(no_poll, place, timer, join, one_each):
     first = join(place.url, shards=SHARDS, act=keep)
     timer.post(b"p", 0, id="first")
     wait_until(lambda: first.ids == ["first"], "the promises to be the first listener's")

@@ -78,7 +78,7 @@ def everything(url, admin):
             timer.confirm(delivery)
             timer.post(b"p", 0, id="once", max_redeliveries=0)
         delivered()
-        wait_until(lambda: errors or admin.exists("{dt:0}:patrol"), "the listener to look of its own accord")
+        wait_until(lambda: errors or admin.exists("{dt:0}:polls"), "the listener to look of its own accord")
     return errors
 
 

@@ -61,7 +61,7 @@ def test_a_listener_is_woken_over_a_tls_connection_of_its_own_and_ends_at_once(s
             wait_until(lambda: client.info("clients")["blocked_clients"], "the listener to wait on its wake list")
             [waiting] = [row for row in client.client_list() if row["cmd"] == "blpop"]
             assert waiting["laddr"].endswith(url.removesuffix("/0").rpartition(":")[2])
-            # Whoever waits takes the token, and that alone lets the listener look before its next patrol.
+            # Whoever waits takes the token, and that alone lets the listener look before its next poll.
             client.config_resetstat()
             timer.post(b"p", 0, max_redeliveries=0)
             wait_until(lambda number=number: len(rung) == number, "the event")

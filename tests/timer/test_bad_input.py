@@ -170,6 +170,7 @@ def test_a_bad_page_is_refused(timer, bounds):
     [
         *(({"max_events": count}, "max_events") for count in (0, -1, 1.5, "8", None, True)),
         *(({"confirm_timeout": s}, "confirm_timeout") for s in (0, 0.09, -1, math.nan, math.inf, "10", None)),
+        *(({"poll_interval": s}, "poll_interval") for s in (0, 0.09, -1, 60.1, math.nan, math.inf, "1", None, True)),
         *(({"max_redeliveries": count}, "max_redeliveries") for count in BAD_COUNTS),
         ({"queues": ("",)}, "queue"),
         ({"queues": ()}, "queues"),
@@ -185,8 +186,9 @@ def test_a_bad_argument_of_a_timer_is_refused_by_name(arguments, argument):
     assert caught.value.argument == argument
 
 
-def test_a_confirm_timeout_may_be_a_timedelta():
-    assert DTimer(NOWHERE, confirm_timeout=timedelta(seconds=3)).confirm_timeout == 3
+@pytest.mark.parametrize("name", ["confirm_timeout", "poll_interval"])
+def test_a_span_may_be_a_timedelta(name):
+    assert getattr(DTimer(NOWHERE, **{name: timedelta(seconds=3)}), name) == 3
 
 
 @pytest.mark.parametrize("namespace", ["", "a b", "a:b", "{a}", "a\n", "x" * 101])

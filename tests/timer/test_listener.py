@@ -65,7 +65,7 @@ def keep(delivery):
 @pytest.fixture
 def no_takeover(monkeypatch):
     """Nobody looks for promises that lapsed: what is not handed on by a wake token stays where it is."""
-    monkeypatch.setattr(shard_listener, "PATROL", 600)
+    monkeypatch.setitem(DTimer.__init__.__kwdefaults__, "poll_interval", 60)
 
 
 @pytest.fixture
@@ -331,6 +331,18 @@ def test_a_listener_holds_at_most_max_events_which_can_be_changed_meanwhile(join
         assert member.timer.confirm(delivery)
     wait_until(lambda: len(member.deliveries) == 6, "the one event that there is room for")
     assert timer.count().leased == 3
+
+
+def test_a_listener_that_nobody_wakes_looks_after_its_poll_interval(join, timer, redis_client):
+    slow, quick = join(poll_interval=60), join(poll_interval=0.1)
+    for member in (slow, quick):
+        wait_until(lambda member=member: member.timer._listener._shards[0]._claims, "its first claim")
+    for event_id in "abc":
+        timer.post(b"p", 3600, id=event_id)
+        wait_until(lambda: promised(redis_client)[1], "a promise to wake for it")
+        redis_client.zadd("{dt:0}:due:default", {event_id: PAST_MS})  # behind everybody's back
+        wait_until(lambda event_id=event_id: event_id in quick.ids, "the one who looks to find it")
+    assert slow.ids == []
 
 
 def test_what_a_full_listener_leaves_goes_to_another(no_takeover, join, timer):

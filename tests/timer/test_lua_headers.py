@@ -17,7 +17,7 @@ TYPES = {
     "leased": "hash",
     "parked": "hash",
     "promise": "hash",
-    "patrol": "hash",
+    "polls": "hash",
     "due": "zset",
     "lease": "zset",
     "wake": "list",

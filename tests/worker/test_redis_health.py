@@ -1,10 +1,13 @@
 """Workers of a Redis that may evict the timer's keys, that is down, or that has too few replicas."""
 
+import time
+
 import pytest
 from rig.brokers import BrokerPlace
 from rig.plugin import BROKER_DATABASE
+from rig.waiting import wait_until
 
-from celery_dtimer import NotReplicatedError
+from celery_dtimer import NotReplicatedError, State
 
 
 @pytest.fixture
@@ -58,6 +61,21 @@ def test_a_worker_starts_while_the_timers_redis_is_down(start_worker, server, pr
     server.start()
     proj.note.post_in(0)
     wait_for_records(1)
+
+
+@pytest.mark.parametrize("settings", [{"dtimer_poll_interval": 60}], ids=["polls"])
+def test_a_worker_that_nobody_wakes_looks_no_sooner_than_it_is_told(
+    start_worker, server, proj, timer, wait_for_records
+):
+    start_worker()
+    found = proj.note.post_in(3600)
+    with server.client() as client:
+        wait_until(lambda: not client.hget("{dt:0}:promise", "celery").endswith(b" "), "its promise to wake for that")
+        client.zadd("{dt:0}:due:celery", {found.id: 1})  # behind its back
+        time.sleep(2.5)
+        assert timer.peek(found.id).state is State.PENDING
+    proj.note.post_in(0)
+    wait_for_records(2)
 
 
 @pytest.mark.parametrize("settings", [{"dtimer_wait_replicas": 1, "dtimer_wait_timeout": 0.05}], ids=["wait"])

@@ -158,7 +158,7 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
     worker = start_worker(concurrency=2, name="native")
     natively = outcomes(proj)
     # That is there as long as a worker listens.
-    assert set(redis_client.keys("{dt:0}:*")) <= {b"{dt:0}:patrol"}
+    assert set(redis_client.keys("{dt:0}:*")) <= {b"{dt:0}:polls"}
     worker.term()
     worker.wait()
 

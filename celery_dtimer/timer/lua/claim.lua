@@ -4,7 +4,7 @@
 -- KEYS[2] leased          hash    lease key -> lease record
 -- KEYS[3] parked          hash    id -> parked record
 -- KEYS[4] promise         hash    queue -> promise
--- KEYS[5] patrol          hash    queue -> how many looked there of their own accord, by seconds; gone after some
+-- KEYS[5] polls           hash    queue -> how many looked there of their own accord, by seconds; gone after some
 -- KEYS[6..] due, lease, wake
 --         zset, zset, list: one group a queue
 -- ARGV[1] listener        string  who claims
@@ -17,21 +17,20 @@
 --                                 only what has been due for so long, and promise nothing
 -- ARGV[8] lapsed_ms       ms      '' = none; leases that lapse later have not lapsed yet, whatever the clock says:
 --                                 it may have been set forward while their holders live
--- ARGV[9] patrols         count   1 = nobody woke the listener, and nothing is promised: it looks after the others
+-- ARGV[9] is_poll         count   1 = nobody woke the listener, and nothing is promised: it looks after the others
 -- ARGV[10..] queue
 --         string: one a queue, in the order of the keys
--- reply: [now_us, wait_us, deliveries, parked, patrols]: the server's clock; microseconds until this listener has promised to wake, -1 = it promised
---        nothing; an array of [id, key, token, queue number, due_ms, redeliveries,
---        max_redeliveries, payload] (token '':
---        nothing to confirm); an array of ids that were parked; and how many listeners patrol one of the queues
---        in a second, of that where they are the fewest (0 unless this is a patrol)
+-- reply: [now_us, wait_us, deliveries, parked, polls]: the server's clock; microseconds until this listener has
+--        promised to wake, -1 = it promised nothing; an array of [id, key, token, queue number, due_ms, redeliveries,
+--        max_redeliveries, payload] (token '': nothing to confirm); an array of ids that were parked; and how many
+--        polls there are in a second of the queue that has the fewest (0 unless this is a poll)
 -- cost: O(room * log N + queues)
 
 local events = KEYS[1]
 local leased = KEYS[2]
 local parked = KEYS[3]
 local promise = KEYS[4]
-local patrol = KEYS[5]
+local polls = KEYS[5]
 local listener = ARGV[1]
 local holder = ARGV[2]
 local nonce = ARGV[3]
@@ -40,7 +39,7 @@ local lease_ms = tonumber(ARGV[5])
 local grace_ms = tonumber(ARGV[6])
 local ahead_ms = tonumber(ARGV[7])
 local lapsed_ms = ARGV[8]
-local patrols = tonumber(ARGV[9])
+local is_poll = tonumber(ARGV[9])
 
 even_when_full(events)
 local us = now_us()
@@ -144,10 +143,10 @@ local function settle_promise(queue, due, lease, wake)
   end
 end
 
--- Counts a patrol of a queue; returns how many there were in the last whole second, or in this one if they are more.
-local function count_patrol(queue)
+-- Counts a poll of a queue; returns how many there were in the last whole second, or in this one if they are more.
+local function count_poll(queue)
   local second = math.floor(now_ms / 1000)
-  local value = redis.call('HGET', patrol, queue)
+  local value = redis.call('HGET', polls, queue)
   local at, count, before = string.match(value or '', '^(%d+) (%d+) (%d+)$')
   at, count, before = tonumber(at), tonumber(count), tonumber(before)
   if at == second - 1 then
@@ -157,7 +156,7 @@ local function count_patrol(queue)
   else
     count, before = 1, 0
   end
-  redis.call('HSET', patrol, queue, string.format('%.0f %.0f %.0f', second, count, before))
+  redis.call('HSET', polls, queue, string.format('%.0f %.0f %.0f', second, count, before))
   return math.max(count, before)
 end
 
@@ -167,13 +166,13 @@ for i = 6, #KEYS - 2, 3 do
   local due, lease, wake = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local number = (i - 6) / 3
   local queue = ARGV[10 + number]
-  if patrols == 1 then fewest = math.min(fewest or 2 ^ 31, count_patrol(queue)) end
+  if is_poll == 1 then fewest = math.min(fewest or 2 ^ 31, count_poll(queue)) end
   if room > 0 then claim_again(number, lease) end
   if room > 0 then claim_due(number, due, lease) end
   settle_promise(queue, due, lease, wake)
 end
 
-if fewest then redis.call('PEXPIRE', patrol, 2000) end
+if fewest then redis.call('PEXPIRE', polls, 2000) end
 local wait_us = -1
 if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
 return { us, wait_us, deliveries, parked_ids, fewest or 0 }
