@@ -47,7 +47,7 @@ class Capacity:
     def slots(self) -> int:
         """How many tasks run at a time: under autoscale, in the largest pool."""
         autoscaler = getattr(self._consumer.controller, "autoscaler", None)
-        size: int = autoscaler.max_concurrency if autoscaler is not None else self._consumer.pool.num_processes
+        size: int = autoscaler.max_concurrency if autoscaler is not None else pools.size(self._consumer.pool)
         return max(1, size)
 
     @property

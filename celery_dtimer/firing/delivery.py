@@ -61,6 +61,7 @@ class Firing:
         self._thread = (
             HubThread(self._fire_next) if consumer.hub else OwnThread(consumer.pool, self._inbox, self._fire_next)
         )
+        pools.keep_running(consumer.pool)
         pools.watch(
             consumer.pool,
             ours=self._channel.is_ours,

@@ -7,6 +7,7 @@ from functools import partial, wraps
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
+from celery import VERSION
 
 #: What a gevent or eventlet pool reports of a task whose greenlet was killed: Celery takes it for a success
 #: (celery/concurrency/gevent.py, killable_target). A real success has a result's text and a runtime.
@@ -14,6 +15,35 @@ KILLED = (False, None, None)
 
 #: Seconds between two looks at a pool that nobody can wait for.
 MOMENT = 0.005
+
+
+def size(pool: Any) -> int:
+    """How many tasks run at a time.
+
+    Before Celery 5.7, a gevent pool says how many run now, and does not notice itself that it has grown.
+    """
+    greenlets = pool._pool if pool.is_green else None  # noqa: SLF001 - Celery has no public name for it
+    count: int = pool.num_processes if greenlets is None else greenlets.size
+    return count
+
+
+def keep_running(pool: Any) -> None:
+    """Let a pool of Celery 5.5 know what runs in its processes when the broker's connection is lost, as later ones do.
+
+    It forgets that, and hears nothing of their ends: leases would last, and slots be taken, until Python's garbage
+    collector comes round, which in an idle worker is never.
+    """
+    cache = getattr(getattr(pool, "_pool", None), "_cache", None)
+    if VERSION >= (5, 6) or cache is None:
+        return
+    flush = pool.flush
+
+    def flush_others() -> None:
+        running = {number: job for number, job in list(cache.items()) if job._accepted}  # noqa: SLF001 - the same
+        flush()
+        cache.update((number, job) for number, job in running.items() if not job.ready())
+
+    pool.flush = flush_others
 
 
 def has_room(pool: Any) -> bool:

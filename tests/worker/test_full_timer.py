@@ -88,13 +88,13 @@ def test_a_task_that_posts_fails_with_the_refusal_and_its_worker_lives(
 def test_a_retry_while_the_timers_redis_is_away_has_its_event_parked(
     proj, start_worker, timer, timer_server, redis_server, wait_until_empty
 ):
-    start_worker()
+    worker = start_worker()
     result = proj.retries_when_told.post_in(0.1)
     with redis_server.client(RESULT_DATABASE) as told:
         wait_until(lambda: told.exists("waits"), "the task to run")
         timer_server.kill()
         told.rpush("go", "1")
-        wait_until(result.ready, "the retry to be given up")
+        worker.wait_for_log("reject requeue=False")
     timer_server.restart()
     wait_until(lambda: (info := timer.peek(result.id)) and info.state is State.PARKED, "the event to be parked")
     assert result.cancel()

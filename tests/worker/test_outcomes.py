@@ -3,9 +3,10 @@
 import signal
 from pathlib import Path
 
+import celery
 import pytest
 from outcome_runs import Run, run_long_rows, run_losses, run_rows
-from outcome_table import LAPSED, LONG, LOSSES, RELEASED, ROWS, SHUTDOWNS, table
+from outcome_table import LAPSED, LONG, LOSSES, NEWEST, RELEASED, ROWS, SHUTDOWNS, table
 from rig.pools import POOLS
 from rig.waiting import wait_until
 
@@ -57,7 +58,8 @@ def test_a_lease_lasts_as_long_as_its_task_runs_or_waits_in_the_worker(run, chec
     check(LONG, run_long_rows(run))
     for name in (row.name for row in LONG if "limit" in row.name):
         [first], [second] = run.rows(f"{name}: the first", "start"), run.rows(name, "start")
-        assert abs(second["at"] - first["at"]) > 1.5, "the rate limit had no effect"
+        # (Before kombu 5.6, two run at once if none had run for long.)
+        assert not NEWEST or abs(second["at"] - first["at"]) > 1.5, "the rate limit had no effect"
 
 
 def test_the_event_of_a_lost_process_goes_where_the_table_says(run, check, pool):
@@ -70,6 +72,8 @@ def test_the_event_of_a_lost_process_goes_where_the_table_says(run, check, pool)
 
 @pytest.mark.parametrize("way", SHUTDOWNS, ids=lambda way: way.name)
 def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way, pool):
+    if pool == "solo" and way.signals == ("SIGQUIT",) and celery.VERSION < (5, 6):
+        pytest.skip("with that signal, a worker of Celery 5.5 that is solo fails its task, and goes on")
     # The leases would last a minute: what the heir runs was given back, not lapsed.
     worker = run.worker(concurrency=1, SOFT_SHUTDOWN=str(way.soft), CONFIRM_TIMEOUT="60", MAX_EVENTS="4")
     running, waiting = way.running, way.waiting
