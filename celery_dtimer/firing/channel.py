@@ -68,7 +68,8 @@ class Channel:
 
     def open(self) -> None:
         """Hand deliveries to the consumer as it is now."""
-        self._handler = self._consumer.create_task_handler(promise=_at_once)
+        options = {} if self._consumer.hub else {"promise": _at_once}
+        self._handler = self._consumer.create_task_handler(**options)
         self.is_open = True
 
     def fire(self, delivery: Delivery, stored: StoredMessage) -> None:
@@ -214,10 +215,10 @@ class Channel:
 
 
 def _at_once(call_soon: Callable[..., Any], act: tuple[Callable[..., Any]], **options: Any) -> Any:
-    """Promise an ack or a reject that is not put off.
+    """Promise an ack or a reject that is not put off, where there is no hub.
 
-    A worker leaves that of a broker's message to the thread of the broker's connection, which, where there is no hub,
-    comes round with the next message, or after two seconds (Celery 5.5). Ours may be told in any thread.
+    Celery 5.5 puts it off there until the broker's connection has a message, or for two seconds. A hub puts it off for
+    a moment, in which more of them may come, for one call of the listener's.
     """
     del call_soon
     return promise(*act, **options)

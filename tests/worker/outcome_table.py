@@ -23,6 +23,9 @@ LEFT = "left pending"
 NO_SOFT_LIMIT = "Celery has soft time limits in prefork only: the task runs to its end"
 NO_HARD_LIMIT = "Celery has time limits in prefork and gevent only: the task runs to its end"
 NO_TERMINATE = "Celery can terminate a task in prefork, gevent and eventlet only: the task runs to its end"
+LATE_ACK = (
+    "In solo, Celery sends an early acknowledgement when the task has ended: the task blocks the loop that sends it"
+)
 NO_CANCEL = "Celery can't cancel a task in threads and solo: what runs comes to its end"
 NO_SOFT_SHUTDOWN = (
     NO_CANCEL + "; in gevent and eventlet its soft shutdown fails where the signal "
@@ -80,7 +83,14 @@ def but(outcome, *pools):
 
 
 def early(name, *more):
-    return Row(name, "early", AT_START, *more)
+    return Row(
+        name,
+        "early",
+        AT_START,
+        *more,
+        but=but(AT_END, "solo"),
+        why=LATE_ACK,
+    )
 
 
 SOFT, HARD = {"soft_time_limit": 0.4}, {"time_limit": 0.4}
@@ -163,7 +173,7 @@ ROWS = (
 
 #: Run one after the other, since most of them take their worker with them. Its leases last a second.
 LOSSES = (
-    early("process lost, acknowledged early", ("lose",)),
+    Row("process lost, acknowledged early", "early", AT_START, ("lose",), {}, but(LAPSED, "solo"), LATE_ACK),
     Row("process lost, acks_late", "late", AT_END, ("lose",), {}, but(LAPSED, *THREADED, *GREEN), ONE_PROCESS),
     Row(
         "process lost, acks_late, reject_on_worker_lost",
@@ -179,7 +189,15 @@ LOSSES = (
 #: Run beside each other in a worker whose leases last a second.
 LONG = (
     Row("runs longer than the confirm timeout, acks_late", "late", AT_END, ("spin", 2.5)),
-    Row("waits longer than that for its rate limit, acknowledged early", "early_limited", AT_START),
+    Row(
+        "waits longer than that for its rate limit, acknowledged early",
+        "early_limited",
+        AT_START,
+        (),
+        {},
+        but(AT_END, "solo"),
+        LATE_ACK,
+    ),
     Row("waits longer than that for its rate limit, acks_late", "late_limited", AT_END),
 )
 

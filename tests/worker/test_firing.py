@@ -28,7 +28,7 @@ class StandIn:
         self.pool = self
         self.max_events = 4
 
-    def create_task_handler(self, **_options):
+    def create_task_handler(self):
         return self.told.append
 
     def on_apply(self, *_arguments, **_options):
