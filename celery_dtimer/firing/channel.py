@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.bootsteps import RUN
-from celery.worker import state
 from kombu.message import Message
 from vine import promise
 
@@ -41,7 +40,8 @@ class Channel:
     """Hands deliveries to a worker, and tells the listener what became of each.
 
     A delivery's lease is renewed for as long as its message is referred to: by its request, wherever in the worker
-    that waits or runs. A message that is gone without an ack had a request that vanished, and is released.
+    that waits or runs. A message that is gone without an ack had a request that vanished, and is released. One whose
+    task was cancelled is renewed no more: it is confirmed if it had ended before, released when it is gone, or lapses.
 
     Args:
         consumer: The worker's ``celery.worker.consumer.Consumer``.
@@ -62,6 +62,7 @@ class Channel:
         self._handler: Any = None
         self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
         self._running: set[Delivery] = set()  # their tasks have started
+        self._cancelled: set[Delivery] = set()  # and were ended by Celery, which may notice much later
         self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
 
     # --- in the thread that fires
@@ -154,9 +155,9 @@ class Channel:
         self.listener.release(delivery, counted=False, reason="its worker could not start it")
 
     def is_alive(self, delivery: Delivery) -> bool:
-        """Whether its request lives, or is yet to be made."""
+        """Whether its request lives, or is yet to be made, and was not cancelled."""
         reference = self._messages.get(delivery)
-        return reference is None or reference() is not None
+        return (reference is None or reference() is not None) and delivery not in self._cancelled
 
     # --- called by the pool
 
@@ -169,14 +170,17 @@ class Channel:
         """Its task starts."""
         self._running.add(request.message.delivery_tag)
 
-    def on_killed(self, request: Any) -> bool:
-        """Release what was cancelled, by a cold shutdown or a lost connection: Celery would take it for done."""
-        if request.acknowledged or request.id in state.revoked:
-            return False
-        state.task_ready(request)
-        self.listener.release(request.message.delivery_tag, reason="its task was cancelled")
-        self._forget(request.message.delivery_tag)
-        return True
+    def on_cancelled(self, request: Any) -> None:
+        """A cold shutdown, or the loss of the broker's connection, has ended its task, or come too late for that."""
+        delivery = request.message.delivery_tag
+        if delivery not in self._messages:
+            return  # acknowledged
+        if self._consumer.pool.is_green:
+            self._forget(delivery)
+            self.listener.release(delivery, reason="its task was cancelled")
+        else:
+            # Its process may have ended the task before, or may take a while to end now.
+            self._cancelled.add(delivery)
 
     # --- called by the message
 
@@ -212,6 +216,7 @@ class Channel:
     def _forget(self, delivery: Delivery) -> None:
         self._messages.pop(delivery, None)
         self._running.discard(delivery)
+        self._cancelled.discard(delivery)
 
 
 def _at_once(call_soon: Callable[..., Any], act: tuple[Callable[..., Any]], **options: Any) -> Any:

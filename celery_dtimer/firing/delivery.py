@@ -66,7 +66,7 @@ class Firing:
             consumer.pool,
             ours=self._channel.is_ours,
             on_accepted=self._channel.on_accepted,
-            on_killed=self._channel.on_killed,
+            on_cancelled=self._channel.on_cancelled,
             on_ran=self._capacity.ran,
             on_free=self._on_free,
         )

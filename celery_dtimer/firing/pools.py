@@ -2,12 +2,14 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import VERSION
+from celery.worker import state
 
 #: What a gevent or eventlet pool reports of a task whose greenlet was killed: Celery takes it for a success
 #: (celery/concurrency/gevent.py, killable_target). A real success has a result's text and a runtime.
@@ -94,7 +96,7 @@ def watch(
     *,
     ours: Callable[[Any], bool],
     on_accepted: Callable[[Any], None],
-    on_killed: Callable[[Any], bool],
+    on_cancelled: Callable[[Any], None],
     on_ran: Callable[[str, float], None],
     on_free: Callable[[], None],
 ) -> None:
@@ -104,7 +106,7 @@ def watch(
         pool: The worker's pool; it has been started.
         ours: Whether a request is one of the timer's: of others, only that they have run is told.
         on_accepted: Called with a request whose task starts.
-        on_killed: Called with a request whose greenlet was killed; answers whether it took care of it.
+        on_cancelled: Called with a request whose process or greenlet Celery has killed, and which it did not revoke.
         on_ran: Called with the name of a task that has run, and the seconds that it took.
         on_free: Called when any task has ended.
     """
@@ -114,7 +116,7 @@ def watch(
     def on_apply(*args: Any, **options: Any) -> Any:
         request = getattr(options.get("callback"), "__self__", None)
         if request is not None and ours(request):
-            _watch_one(request, options, on_accepted, on_killed)
+            _watch_one(request, options, on_accepted, on_cancelled)
         if request is not None:
             callback, error_callback = options["callback"], options["error_callback"]
             options["callback"] = partial(_ended, callback, request.name, on_ran, on_free)
@@ -146,10 +148,10 @@ def _watch_one(
     request: Any,
     options: dict[str, Any],
     on_accepted: Callable[[Any], None],
-    on_killed: Callable[[Any], bool],
+    on_cancelled: Callable[[Any], None],
 ) -> None:
-    # None of these may refer to the options: a cycle would keep a request alive, and its event leased, until the
-    # garbage collector comes round.
+    # None of these may refer to the options, nor the request to itself: a cycle would keep it alive, and its event
+    # leased, until the garbage collector comes round.
     accept_callback, callback, error_callback = (
         options.get("accept_callback"),
         options["callback"],
@@ -166,7 +168,24 @@ def _watch_one(
             # A SystemExit, in a pool without processes: Celery hands it to the callback for results, which fails,
             # and takes the task for running ever after.
             error_callback(result)
-        elif result != KILLED or not on_killed(request):
+        elif result == KILLED and not request.acknowledged:
+            # No success: whoever killed it says what becomes of it.
+            state.task_ready(request)
+        else:
             callback(result, *args, **more)
 
     options.update(accept_callback=accepted, callback=ended)
+    request._announce_cancelled = partial(_announce_cancelled, weakref.ref(request), on_cancelled)  # noqa: SLF001 - the same
+
+
+def _announce_cancelled(
+    reference: "weakref.ref[Any]", on_cancelled: Callable[[Any], None], *args: Any, **options: Any
+) -> None:
+    # Called by the request's cancel() right after the kill. Celery notices only when it has a broker again that the
+    # process is gone. It takes its task for revoked then, and acknowledges it, if what follows here failed: a result is
+    # written before it says that it is not.
+    request = reference()
+    if request is not None:
+        request._already_cancelled = True  # noqa: SLF001 - the same
+        on_cancelled(request)
+        type(request)._announce_cancelled(request, *args, **options)  # noqa: SLF001 - the same

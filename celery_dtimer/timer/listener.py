@@ -43,8 +43,8 @@ class Listener:
         max_events: At most so many deliveries are held at a time.
         confirm_timeout: Seconds after which a lease lapses.
         poll_interval: Seconds between two claims if nobody wakes it.
-        alive: Whether a delivery is still being worked on. Leases of those that are get renewed, others are
-            released. None: nothing is renewed, and a lease that lapsed counts as ended.
+        alive: Whether a delivery is still being worked on. Leases of those that are get renewed; others lapse, unless
+            something is decided before. None: nothing is renewed, and a lease that lapsed counts as ended.
         room: How much can be started soon, asked before every claim; when that grows, call ``look``. None: as much as
             ``max_events`` allows.
         look_after: Called now and then while deliveries are held; returns in how many seconds it wants to be called

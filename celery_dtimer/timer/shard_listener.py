@@ -297,10 +297,8 @@ class ShardListener:
             self.held = {d: lapse for d, lapse in self.held.items() if lapse > now}
             return []
         groups: dict[str, list[Delivery]] = defaultdict(list)
-        for delivery in list(self.held):
-            if not self._alive(delivery):
-                self.decide(Verdict(delivery, "release", reason="its request vanished"))
-            elif delivery.token:
+        for delivery in self.held:
+            if delivery.token and self._alive(delivery):
                 groups[delivery.queue].append(delivery)
         lease_ms = round(self._confirm_timeout * 1000)
         return [(self.store.renew(queue, lease_ms, group), group) for queue, group in groups.items()]

@@ -122,6 +122,8 @@ def run_rows(run):
     for name in ("terminated, acknowledged early", "terminated, acks_late"):
         run.wait_for(name)
         run.revoke(name, terminate=True)
+    run.wait_for("terminated by a stamp, acks_late")
+    control.revoke_by_stamped_headers({"cell": ["terminated"]}, terminate=True)
     run.settle(left)
     outcomes = {row.name: run.outcome(row.name) for row in ROWS}
     worker.term()

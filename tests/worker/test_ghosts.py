@@ -48,11 +48,11 @@ def run(worker_app, start_worker, pool):
 
 @pytest.fixture
 def break_connection(celery_redis_broker):
-    """Cut the worker off from its broker, which is back at once."""
+    """Cut the worker off from its broker, which is back at once, or stays away."""
 
-    def cut(worker):
+    def cut(worker, *, for_good=False):
         lost = worker.logs().count("Connection to broker lost")
-        celery_redis_broker.restart()
+        celery_redis_broker.kill() if for_good else celery_redis_broker.restart()
         wait_until(lambda: worker.logs().count("Connection to broker lost") > lost, "the loss to be noticed", 20)
         return time.time()
 
@@ -91,17 +91,20 @@ def test_what_is_cancelled_because_the_broker_was_lost_runs_again(run, pool, bre
     run.wait_for("cancelled")
     event = run.ids["cancelled"]
     heir.join()
-    lost_at = break_connection(worker)
-    wait_until_empty(20)
     if pool in ("threads", "solo"):
         # Celery can't cancel a task there: it runs on, and its lease with it.
+        break_connection(worker)
+        wait_until_empty(20)
         assert event not in heir.taken
         assert run.rows("cancelled", "end")
         return
+    # Nor does it look what became of one while it has no broker: its event waits for that no more than for its lease.
+    lost_at = break_connection(worker, for_good=True)
+    wait_until_empty(20)
     assert not run.rows("cancelled", "end")
     again = run.rows("cancelled", "start")[1:]
     if again:
-        # The worker was connected again before the heir looked.
+        # The worker claimed once more before it stopped claiming.
         [second] = again
         assert second["redelivered"] is True
         assert (second["at"], second["redeliveries"]) < (lost_at + CONFIRM_TIMEOUT + 1, 2)
@@ -109,6 +112,26 @@ def test_what_is_cancelled_because_the_broker_was_lost_runs_again(run, pool, bre
         at, delivery = heir.taken[event]
         assert delivery.redeliveries == 1
         assert at - lost_at < CONFIRM_TIMEOUT + 1
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent", "eventlet"], indirect=True)
+def test_what_is_cancelled_runs_again_though_the_result_backend_was_lost_too(
+    run, broker_place, result_backend_url, break_connection, celery_redis_broker, wait_until_empty
+):
+    worker = run.worker(
+        CANCEL_ON_LOSS="1",
+        RESULT_BACKEND=broker_place.url,
+        RECORDS_URL=result_backend_url,
+        RESULT_BACKEND_OPTIONS='{"retry_policy": {"max_retries": 1}}',
+    )
+    run.post(LATE, "cancelled", ("spin", 8))
+    run.wait_for("cancelled")
+    break_connection(worker, for_good=True)
+    wait_until(lambda: "Failed to cancel" in worker.logs(), "the task's state not to be written", 20)
+    celery_redis_broker.restart()
+    wait_until_empty(20)
+    [_, second] = run.rows("cancelled", "start")
+    assert (second["redelivered"], second["redeliveries"]) == (True, 1)
 
 
 def test_what_waits_for_a_slot_when_the_broker_is_lost_runs_once(run, break_connection, wait_until_empty):

@@ -18,6 +18,7 @@ app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT
 app.conf.update(
     broker_transport_options=json.loads(os.environ["BROKER_TRANSPORT_OPTIONS"]),
     broker_connection_retry_on_startup=True,
+    result_backend_transport_options=json.loads(os.environ.get("RESULT_BACKEND_OPTIONS", "{}")),
     dtimer_url=os.environ["DTIMER_URL"],
     dtimer_confirm_timeout=float(os.environ.get("CONFIRM_TIMEOUT", "60")),
     dtimer_max_events=int(os.environ["MAX_EVENTS"]) if "MAX_EVENTS" in os.environ else None,
