@@ -1,5 +1,6 @@
 """What firing has to know about Celery's pools, and what it has to be told by them."""
 
+import logging
 import threading
 import time
 import weakref
@@ -9,7 +10,10 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import VERSION
+from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.worker import state
+
+logger = logging.getLogger(__name__)
 
 #: What a gevent or eventlet pool reports of a task whose greenlet was killed: Celery takes it for a success
 #: (celery/concurrency/gevent.py, killable_target). A real success has a result's text and a runtime.
@@ -117,6 +121,8 @@ def watch(
         request = getattr(options.get("callback"), "__self__", None)
         if request is not None and ours(request):
             _watch_one(request, options, on_accepted, on_cancelled)
+            if not isinstance(pool, ProcessPool):
+                args = (partial(_caught, args[0]), *args[1:])
         if request is not None:
             callback, error_callback = options["callback"], options["error_callback"]
             options["callback"] = partial(_ended, callback, request.name, on_ran, on_free)
@@ -124,6 +130,18 @@ def watch(
         return apply(*args, **options)
 
     pool.on_apply = on_apply
+
+
+def _caught(target: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Run a task's tracer as a process does: what it raises is told as well.
+
+    It raises where the result can't be stored. The other pools drop that: the request would be active, and its event
+    leased, for as long as the worker lives.
+    """
+    try:
+        return target(*args, **options)
+    except Exception:  # noqa: BLE001 - whatever a result backend raises
+        return ExceptionInfo()
 
 
 def _ended(
@@ -165,9 +183,13 @@ def _watch_one(
 
     def ended(result: Any, *args: Any, **more: Any) -> None:
         if isinstance(result, ExceptionInfo):
-            # A SystemExit, in a pool without processes: Celery hands it to the callback for results, which fails,
-            # and takes the task for running ever after.
-            error_callback(result)
+            # In a pool without processes. A SystemExit Celery hands to the callback for results, which fails, and takes
+            # the task for running ever after.
+            try:
+                error_callback(result)
+            except Exception:
+                # It has acknowledged or rejected it before; billiard's pool goes on as well.
+                logger.exception("dtimer: the failure of task %s could not be stored", request.id)
         elif result == KILLED and not request.acknowledged:
             # No success: whoever killed it says what becomes of it.
             state.task_ready(request)
