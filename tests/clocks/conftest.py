@@ -10,6 +10,7 @@ import pytest
 from rig.faketime import Clock
 from rig.processes import NodeProcess
 from rig.recipes import REPOSITORY
+from rig.waiting import wait_until
 
 HERE = Path(__file__).parent
 
@@ -33,17 +34,37 @@ def make_clock(tmp_path):
         yield make
 
 
+class ServerClock:
+    """The clock of the timer's Redis.
+
+    A server that was asked something less than a millisecond ago may answer by the old clock once more. That is a
+    matter of libfaketime: by a real clock, none answers with an instant before the question.
+    """
+
+    def __init__(self, clock, server):
+        self._clock, self._server = clock, server
+
+    def step_to(self, offset):
+        self._clock.step_to(offset)
+        with self._server.client() as client:
+            wait_until(lambda: abs(client.time()[0] - time.time() - offset) < 2, "the server's clock to be set")
+
+
 @pytest.fixture
-def server_clock(make_clock):
-    """The clock of the timer's Redis."""
+def server_clock(clock_of_server, server):
+    return ServerClock(clock_of_server, server)
+
+
+@pytest.fixture
+def clock_of_server(make_clock):
     return make_clock(name="server")
 
 
 @pytest.fixture
-def server(server_clock, start_redis):
-    """The timer's Redis, which lives by it."""
-    server = start_redis(environment=server_clock.environment)
-    server_clock.used_by(server.pid)
+def server(clock_of_server, start_redis):
+    """The timer's Redis, which lives by a clock of its own."""
+    server = start_redis(environment=clock_of_server.environment)
+    clock_of_server.used_by(server.pid)
     if "recursive calls to clock_gettime" in server.logs():
         pytest.fail(
             "this server can't be run under libfaketime: its allocator (jemalloc, in Debian's redis-server) asks for "
