@@ -192,7 +192,18 @@ class Listener:
             for i in range(len(self._shards)):
                 self._round((i + self._turn) % len(self._shards))
             if self._stopping and not self._soon and all(shard.settled for shard in self._shards):
+                self._pass_on_again()
                 return
+
+    def _pass_on_again(self) -> None:
+        """Replace the token that the last claim may have left to the waker's connection.
+
+        It is closed, but Redis may have heard that after the claim. By now it has heard.
+        """
+        for number, shard in enumerate(self._shards):
+            if not shard.failures:
+                shard.hungry = True
+                self._round(number)
 
     def _round(self, number: int) -> None:
         shard = self._shards[number]
