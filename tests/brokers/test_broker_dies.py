@@ -265,9 +265,18 @@ class TestTheTimersRedis:
         assert [ends_of(proj, task_id) for task_id in across] == [1] * len(across)
         assert min(row["at"] - row["due"] for row in rows) >= 0
         assert [names for names, _ in after] == [names for names, _ in before]
+        # A busy worker may have nothing to say to Redis for as long as that is away, and miss it.
+        failed, answers = "the timer's Redis failed", "the timer's Redis answers again"
         for worker in workers:
-            assert worker.logs().count("the timer's Redis answers again") >= TIMER_KILLS
+            wait_until(
+                lambda worker=worker: times_said(worker, failed) == times_said(worker, answers), "the last recovery"
+            )
+        assert sum(times_said(worker, failed) for worker in workers) >= TIMER_KILLS
         assert grown < GROWTH_ALLOWED
+
+
+def times_said(worker, words):
+    return worker.logs().count(words)
 
 
 def ends_of(proj, task_id):
