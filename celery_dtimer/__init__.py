@@ -1,12 +1,16 @@
 """Delayed Celery tasks that are kept in Redis: never early, never lost, cancellable, beside any broker."""
 
 from celery_dtimer.errors import (
+    ChangeManyError,
     DTimerError,
     EventExistsError,
     EvictionPolicyError,
+    HandlerError,
     InvalidDelayError,
     InvalidEventError,
+    NotForTasksError,
     NotInstalledError,
+    NotListeningError,
     NotReplicatedError,
     PayloadError,
     PayloadTooLargeError,
@@ -14,19 +18,23 @@ from celery_dtimer.errors import (
     SettingsError,
     TimerFullError,
     TimerUnavailableError,
+    TooManyHoldsError,
 )
 from celery_dtimer.extension import DeliveryInfo
-from celery_dtimer.posting.install import get_timer, install
+from celery_dtimer.posting.bulk import TaskPost
+from celery_dtimer.posting.install import install
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask, dtimer_task
+from celery_dtimer.posting.task_timer import ParkedTask, TaskInfo, TaskTimer, UpcomingTask, get_timer
 from celery_dtimer.timer.dtimer import DTimer
-from celery_dtimer.timer.events import Cancellation, Counts, Delivery, EventInfo, State, Upcoming
+from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold, ParkedEvent, State, Unparked, Upcoming
 from celery_dtimer.timer.posts import Post
 
 __version__ = "0.1.0"
 
 __all__ = (
-    "Cancellation",
+    "Answer",
+    "ChangeManyError",
     "Counts",
     "DTimer",
     "DTimerError",
@@ -36,20 +44,32 @@ __all__ = (
     "EventExistsError",
     "EventInfo",
     "EvictionPolicyError",
+    "HandlerError",
+    "Hold",
     "InvalidDelayError",
     "InvalidEventError",
+    "NotForTasksError",
     "NotInstalledError",
+    "NotListeningError",
     "NotReplicatedError",
+    "ParkedEvent",
+    "ParkedTask",
     "PayloadError",
     "PayloadTooLargeError",
     "Post",
     "PostManyError",
     "SettingsError",
     "State",
+    "TaskInfo",
+    "TaskPost",
+    "TaskTimer",
     "TimerFullError",
     "TimerResult",
     "TimerUnavailableError",
+    "TooManyHoldsError",
+    "Unparked",
     "Upcoming",
+    "UpcomingTask",
     "dtimer_task",
     "get_timer",
     "install",

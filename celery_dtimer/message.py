@@ -1,15 +1,16 @@
 """A Celery message as bytes, and back.
 
-The bytes are the digit 1, one line of JSON, and the body as the serializer made it. The line leaves out what
-the reader can tell by itself: the event's id wherever the message repeats it, and the headers' defaults. That
-takes a message with one argument from about 1,100 bytes to 300. Or they are the digit 2, and line and body compressed,
-which takes it to 100.
+The bytes are the digit 1, one line of JSON, and the body as the serializer made it. The line omits what the reader can
+restore: the event's id wherever the message repeats it, and the headers' defaults. A message with one argument has 300
+bytes then, instead of 1,100. Or they are the digit 2, and line and body compressed: 100 bytes.
 """
 
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from kombu.compression import decompress
+from kombu.serialization import loads as deserialize
 from kombu.utils.json import dumps, loads
 
 VERSION, COMPRESSED = b"1", b"2"
@@ -41,8 +42,8 @@ PROPERTY_DEFAULTS: dict[str, Any] = {"delivery_mode": 2, "priority": 0}
 
 CONTENT_TYPE, CONTENT_ENCODING = "application/json", "utf-8"
 
-#: What typical messages are made of, the commonest last: a message is compressed as if it came after this. Writers and
-#: readers have the same one as long as COMPRESSED is: a single character more, and what is stored can't be read.
+#: Parts of typical messages, the commonest last: a message is compressed as if it came after this. Writers and readers
+#: must have the same text as long as COMPRESSED stays: with a single character more, stored events can't be read.
 DICTIONARY = (
     b'"t":"application/x-python-serialize","e":"binary","x":"celery","r":"celery","compression":"application/x-gzip",'
     b'"lang":"py","shadow":"","expires":"2026-01-01T00:00:00+00:00","group":"","group_index":1,"retries":1,'
@@ -61,12 +62,19 @@ WINDOW_BITS, MEMORY_LEVEL = -12, 4
 #: Bytes up to which line and body are compressed, in 0.4 ms at most. Celery's own ``compression`` is for more.
 COMPRESS_UP_TO = 16 * 1024
 
-#: What the line has besides headers and properties: content type and encoding, exchange and routing key.
+#: Content types whose decoding only reads; pickle's may run code.
+READABLE = ("application/json", "application/x-msgpack", "application/x-yaml")
+
+#: Fields of the line besides headers and properties: content type and encoding, exchange and routing key.
 TEXTS = ("t", "e", "x", "r")
 
 
 class UnknownFormatError(ValueError):
     """The bytes are no message that this version of celery-dtimer can read."""
+
+
+class NewerFormatError(UnknownFormatError):
+    """The bytes begin as a message of another version does: a worker that has that version may read them."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ def _deflate(content: bytes) -> bytes:
 
 def _inflate(deflated: bytes) -> bytes:
     decompressor = zlib.decompressobj(WINDOW_BITS, DICTIONARY)
-    # A byte more than there may be, so that what is longer does not reach its end.
+    # A byte more than there may be, so that longer content does not reach its end.
     content = decompressor.decompress(deflated, COMPRESS_UP_TO + 1)
     if not decompressor.eof or decompressor.unused_data or len(content) > COMPRESS_UP_TO:
         raise ValueError("cut off, too long, or followed by something else")
@@ -143,11 +151,14 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
     """Return the message of the event ``event_id`` in ``queue``.
 
     Raises:
-        UnknownFormatError: The payload is none that ``encode`` made.
+        NewerFormatError: The payload is none of this version.
+        UnknownFormatError: It is none that ``encode`` made, of any version.
     """
     version = payload[:1]
     if version not in (VERSION, COMPRESSED):
-        raise UnknownFormatError(f"the stored message has the unknown version {version!r}")
+        # A version is a digit, as long as there are some left.
+        kind = NewerFormatError if version.isdigit() else UnknownFormatError
+        raise kind(f"the stored message has the unknown version {version!r}")
     try:
         content = _inflate(payload[1:]) if version == COMPRESSED else payload[1:]
         head, found, body = content.partition(b"\n")
@@ -158,7 +169,7 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
         if not all(isinstance(line.get(name, ""), str) for name in TEXTS):
             raise TypeError("no texts")
     except Exception as exc:
-        raise UnknownFormatError(f"the stored message can't be read: {exc!r}") from exc
+        raise UnknownFormatError(f"the stored message can't be read: {type(exc).__name__}: {exc}") from exc
     if "task" in headers:
         # Copies: the worker writes into some of them.
         defaults = {**HEADER_DEFAULTS, "timelimit": [None, None], "stamps": {}}
@@ -172,3 +183,15 @@ def decode(payload: bytes, event_id: str, queue: str) -> StoredMessage:
         exchange=line.get("x", ""),
         routing_key=line.get("r", queue),
     )
+
+
+def readable_body(message: StoredMessage) -> Any:
+    """Return what the body of a message has, if its decoding only reads.
+
+    Raises:
+        Exception: Any: the body is pickled, or whatever a decoder raises for a hostile one.
+    """
+    body = message.body
+    if "compression" in message.headers:
+        body = decompress(body, message.headers["compression"])
+    return deserialize(body, message.content_type, message.content_encoding, accept=READABLE)

@@ -1,28 +1,23 @@
-"""Every ``dtimer_*`` setting: its type, its unit, its default, and what is said about a wrong one."""
+"""Every ``dtimer_*`` setting: its type, its unit, its default, and the error for a wrong value."""
 
 import difflib
-import math
-import numbers
 import re
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
-from decimal import Decimal
-from functools import partial
+from types import ModuleType
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, quote
 
-from celery_dtimer.errors import InvalidEventError, SettingsError
-from celery_dtimer.timer.connect import SCHEMES, connect, without_password
-from celery_dtimer.timer.dtimer import MAX_PAYLOAD, MAX_REDELIVERIES, MIN_CONFIRM_TIMEOUT
-from celery_dtimer.timer.events import check_max_redeliveries
-from celery_dtimer.timer.health import MODES, EvictionCheck, check_mode
-from celery_dtimer.timer.keys import Keys
-from celery_dtimer.timer.replication import MAX_WAIT_TIMEOUT, MIN_WAIT_TIMEOUT, WAIT_TIMEOUT
-from celery_dtimer.timer.shard_listener import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL, POLL_INTERVAL
-from celery_dtimer.timer.shards import MAX_SHARDS
+from celery_dtimer.broker import Address, credential_provider, key_prefix, shared_with_broker
+from celery_dtimer.errors import SettingsError
+from celery_dtimer.timer import options as timer
+from celery_dtimer.timer.connecting.url import connect
+from celery_dtimer.timer.owners import APP
 
-PREFIX = "dtimer_"
+PREFIX = APP.prefix
+
+#: An option in the query of a URL, as kombu has it for a broker: where to import a class from.
+PROVIDER = "credential_provider"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,178 +25,153 @@ class Settings:
     """The settings of one app, checked.
 
     Attributes:
-        url: The timer's Redis. By default the broker's URL, if that is a Redis.
-        namespace: Name of one independent set of events.
-        max_events: At most so many events are held by a worker that have not been acknowledged; None: the
-            worker's prefetch count.
-        confirm_timeout: Seconds after which an event is redelivered that its worker neither confirmed nor renewed.
-        poll_interval: Seconds after which a worker looks for events if nobody wakes it: so late is the next event if
-            the worker dies that was to wake for it.
-        max_redeliveries: So often an event may be redelivered before it is parked.
-        takeover: A task with a countdown or eta of so many seconds or more goes to the timer, however it is called;
-            None: only what is posted does.
-        shards: Over so many slots of a Redis Cluster the events are spread; fixed by the namespace's first use.
+        url: The timer's Redis. By default the broker's, if that is one.
+        namespace: Name of one independent set of events. By default ``dt``, behind the broker's ``global_keyprefix``.
+        max_events: Unacknowledged events that a worker holds at most; None: the worker's prefetch count.
+        confirm_timeout: Seconds after which an event is redelivered if its worker neither confirms nor renews it.
+        poll_interval: Seconds after which a worker looks for events by itself; the longest extra delay if the worker
+            dies that was to wake for the next event.
+        max_redeliveries: Redeliveries before an event is parked.
+        takeover: Seconds of countdown, or until an eta, from which on a task goes to the timer, however it is called;
+            None: the timer takes posts only.
+        shards: Slots of a Redis Cluster over which the events are spread; fixed by the namespace's first use.
         max_payload: Largest stored message, in bytes.
-        wait_replicas: A post returns when so many replicas of the timer's Redis have the event.
+        wait_replicas: Replicas of the timer's Redis that must have an event before its post returns.
         wait_timeout: Seconds that a post waits for them.
-        eviction_check: What a worker does, as it starts, about a Redis that may evict the timer's keys: ``"ignore"``,
+        eviction_check: Reaction of a worker that starts to a Redis that may evict the timer's keys: ``"ignore"``,
             ``"warn"`` (in its log) or ``"error"``.
+        unknown_task_patience: Seconds for which a worker leaves an event whose task it does not know to other workers,
+            before it parks the event.
+        task_aliases: Old name of a task -> its new one, by which a worker that lacks the old one runs its events.
+        misfire: What a worker does with an event that is too late when it could start it: ``"fire"``, ``"drop"`` or
+            ``"park"``.
+        misfire_grace: Seconds after its time from which on it is too late.
+        metrics_port: Port of the worker's Prometheus endpoint; None: there is none.
+        metrics_host: Its address.
+        options: Options of a connection that the URL does not have; no setting of its own.
     """
 
     url: str = field(repr=False)  # it may have a password
-    namespace: str = "dt"
-    max_events: int | None = None
-    confirm_timeout: float = 10.0
-    poll_interval: float = POLL_INTERVAL
-    max_redeliveries: int = MAX_REDELIVERIES
-    takeover: float | None = None
-    shards: int = 1
-    max_payload: int = MAX_PAYLOAD
-    wait_replicas: int = 0
-    wait_timeout: float = WAIT_TIMEOUT
-    eviction_check: EvictionCheck = "warn"
+    namespace: str = timer.NAMESPACE.default
+    max_events: int | None = timer.MAX_EVENTS.default
+    confirm_timeout: float = timer.CONFIRM_TIMEOUT.default
+    poll_interval: float = timer.POLL_INTERVAL.default
+    max_redeliveries: int = timer.MAX_REDELIVERIES.default
+    takeover: float | None = timer.TAKEOVER.default
+    shards: int = timer.SHARDS.default
+    max_payload: int = timer.MAX_PAYLOAD.default
+    wait_replicas: int = timer.WAIT_REPLICAS.default
+    wait_timeout: float = timer.WAIT_TIMEOUT.default
+    eviction_check: timer.EvictionCheck = timer.EVICTION_CHECK.default
+    unknown_task_patience: float = timer.UNKNOWN_TASK_PATIENCE.default
+    task_aliases: Mapping[str, str] | None = timer.TASK_ALIASES.default
+    misfire: str = timer.MISFIRE.default
+    misfire_grace: float = timer.MISFIRE_GRACE.default
+    metrics_port: int | None = timer.METRICS_PORT.default
+    metrics_host: str = timer.METRICS_HOST.default
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_app(cls, app: Any, given: dict[str, Any]) -> Self:
-        """Read the app's configuration.
-
-        Args:
-            app: A Celery app.
-            given: Settings without their prefix that go before the configuration: those given to ``install``.
+    def of(cls, app: Any, values: Mapping[str, Any]) -> Self:
+        """Check the settings that ``configured`` found.
 
         Raises:
-            SettingsError: A setting is unknown, of the wrong type or out of range, or no URL is to be had.
+            SettingsError: A setting is of the wrong type or out of range, or no URL is to be had.
         """
-        names = [field.name for field in fields(cls)]
-        for name in [*given, *_configured(app)]:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = (
-                    f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(PREFIX + n for n in names)}"
-                )
-                raise SettingsError(f"unknown setting {PREFIX}{name}: {hint}", setting=PREFIX + name)
-        # app.conf.get() also finds CELERY_DTIMER_* where the app has a namespace for its settings.
-        values = {name: given.get(name, app.conf.get(PREFIX + name)) for name in names}
         values = {name: value for name, value in values.items() if value is not None}
-        if "url" not in values:
-            values["url"] = _broker_url(app)
+        address = _address(values.pop("url")) if "url" in values else shared_with_broker(app)
+        prefix = "" if "namespace" in values else key_prefix(app)
+        if prefix:
+            values["namespace"] = _behind(prefix, cls.namespace)
         for name, value in values.items():
-            values[name] = _CHECKS[name](PREFIX + name, value)
-        return cls(**values)
+            values[name] = timer.OPTIONS[name].check(value, APP)
+        return cls(url=address.url, options=address.options, **values)
 
 
-def _configured(app: Any) -> list[str]:
-    """The ``dtimer_*`` names in the app's configuration, without the prefix, known or not."""
-    namespaced = f"{app.namespace}_{PREFIX}".lower() if app.namespace else None
-    found = []
-    for key in app.conf.keys():  # noqa: SIM118 - a ConfigurationView iterates over more than its keys
-        if key.startswith(PREFIX):
-            found.append(key.removeprefix(PREFIX))
-        elif namespaced and key.lower().startswith(namespaced):
-            found.append(key[len(namespaced) :].lower())
+#: The settings' names, without their prefix.
+NAMES = tuple(field.name for field in fields(Settings) if field.name != "options")
+
+
+def configured(app: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an app, by their names without the prefix, unchecked.
+
+    Args:
+        app: A Celery app.
+        given: Those given to ``install``.
+
+    Raises:
+        SettingsError: One is unknown, is spelled so that the app does not read it, or is made twice.
+    """
+    found: dict[str, Any] = dict(given)
+    app.conf.finalize()
+    # The first one has values set on the configuration, the last one Celery's defaults.
+    for mapping in app.conf.maps[:-1]:
+        spelled: dict[str, str] = {}
+        for key, name in _ours(app, mapping):
+            if name in spelled:
+                both = f"{spelled[name]} and {key}"
+                raise SettingsError(f"{both} are the same setting: remove one of them", setting=PREFIX + name)
+            spelled[name] = key
+            found.setdefault(name, mapping[key])
+    for name in found:
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(PREFIX + n for n in NAMES)}"
+            raise SettingsError(f"unknown setting {PREFIX}{name}: {hint}", setting=PREFIX + name)
     return found
 
 
-def _broker_url(app: Any) -> str:
-    broker = app.conf.broker_url or ""
-    parts = [part for url in (broker if isinstance(broker, list | tuple) else [broker]) for part in url.split(";")]
-    first = parts[0]
-    if first.startswith("sentinel://"):
-        return _sentinel_url(app, parts)
-    if first.startswith("redis+socket://"):
-        # kombu's name for a Redis behind a Unix socket, and for its database there.
-        first = re.sub(r"([?&])virtual_host=", r"\1db=", first.replace("redis+socket://", "unix://", 1))
-    if first.partition("://")[0] in SCHEMES:
-        return str(first)
-    raise SettingsError(
-        f"dtimer_url is not set, and the broker ({without_password(first) or 'none'}) is no Redis that the timer could "
-        "share: set dtimer_url to a redis:// URL",
-        setting="dtimer_url",
-    )
+def _ours(app: Any, mapping: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Yield keys of a configuration, and the settings' names that they mean, known or not.
+
+    Where the app has a namespace, that stands before the prefix, in capitals or not; where it has none, the prefix may
+    be in capitals, as Celery's old names are.
+    """
+    namespace = f"{app.namespace}_".lower() if app.namespace else ""
+    for key in list(mapping.keys()):
+        low = key.lower() if isinstance(key, str) else ""
+        if PREFIX not in low:
+            continue
+        name = low.partition(PREFIX)[2]
+        before = low[: -len(PREFIX + name)]
+        if before not in {"", namespace, "celery_"} or isinstance(mapping[key], ModuleType) or callable(mapping[key]):
+            continue  # another library's, or an import of a module of settings
+        if not key.startswith(PREFIX) and before != namespace:
+            right = f"{app.namespace}_{PREFIX}{name}".upper() if namespace else PREFIX + name
+            why = f"begin with {app.namespace}_" if namespace else "have no namespace"
+            raise SettingsError(
+                f"{key} is not read, since the app's settings {why}: write {right}", setting=PREFIX + name
+            )
+        yield key, name
 
 
-def _sentinel_url(app: Any, parts: list[str]) -> str:
-    """The URL of a broker behind sentinels, with what kombu takes from the transport options in its query."""
-    if app.conf.broker_use_ssl:
+def _behind(prefix: str, namespace: str) -> str:
+    """Return a namespace that no other key prefix makes."""
+    made = quote(prefix, safe="!$&'()*+,;=@/?#|~^<>") + namespace
+    if timer.NAMESPACE.read(made) is None:
         raise SettingsError(
-            "dtimer_url is not set, and broker_use_ssl can't be taken over from a broker that is sentinel://: set "
-            "dtimer_url to a sentinel:// URL with ssl=true",
-            setting="dtimer_url",
+            "dtimer_namespace is not set, and the broker's global_keyprefix is too long for one: set "
+            f"dtimer_namespace to {timer.NAMESPACE.wanted}",
+            setting=PREFIX + "namespace",
         )
-    options = app.conf.broker_transport_options or {}
-    given = {name: options.get(name) for name in ("master_name", "min_other_sentinels")}
-    given |= {f"sentinel_{name}": value for name, value in (options.get("sentinel_kwargs") or {}).items()}
-    # A member of ssl.VerifyMode goes by its name, which is Celery's spelling too.
-    query = urlencode({name: getattr(value, "name", value) for name, value in given.items() if value is not None})
-    first, *others = (part for part in parts if part.startswith("sentinel://"))
-    return ";".join([first + ("&" if "?" in first else "?") + query, *others])
+    return made
 
 
-def _wrong(setting: str, wanted: str, value: Any) -> SettingsError:
-    return SettingsError(f"{setting} is {wanted}, not {value!r}", setting=setting, value=value)
-
-
-def _url(setting: str, value: Any) -> str:
+def _address(value: Any) -> Address:
+    """Read dtimer_url, and whether there are servers to be made of it."""
+    setting = PREFIX + "url"
     if not isinstance(value, str):
         # Not shown: a list of URLs, or one in bytes, has its password all the same.
-        raise SettingsError(f"{setting} is a URL, a string, not {type(value).__name__}", setting=setting)
+        raise SettingsError(f"{setting} must be a URL, a string, got {type(value).__name__}", setting=setting)
     # Celery's spelling of what redis-py calls none, optional and required.
     url = re.sub(r"([?&]\w*ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1] + found[2].lower(), value)
-    connect(url)
-    return url
-
-
-def _namespace(setting: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong(setting, "a name", value)
-    return Keys(value).namespace
-
-
-def _count(setting: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        raise _wrong(setting, f"a whole number from {least} {'on' if most is None else f'to {most}'}", value)
-    return value
-
-
-def _redeliveries(setting: str, value: Any) -> int:
-    try:
-        return check_max_redeliveries(value)
-    except InvalidEventError:
-        raise _wrong(setting, "a whole number from 0 on", value) from None
-
-
-def _seconds(setting: str, value: Any, *, least: float, most: float = math.inf) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if not isinstance(value, numbers.Real | Decimal) or isinstance(value, bool):
-        raise _wrong(setting, "a number of seconds or a timedelta", value)
-    try:
-        seconds = float(value)
-    except (OverflowError, ValueError):
-        seconds = math.nan
-    if not math.isfinite(seconds) or not least <= seconds <= most:
-        raise _wrong(setting, f"{least:g} s {'or more, and finite' if most == math.inf else f'to {most:g} s'}", value)
-    return seconds
-
-
-def _mode(setting: str, value: Any) -> EvictionCheck:
-    try:
-        return check_mode(value)
-    except InvalidEventError:
-        raise _wrong(setting, f"one of {', '.join(MODES)}", value) from None
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "url": _url,
-    "namespace": _namespace,
-    "max_events": _count,
-    "confirm_timeout": partial(_seconds, least=MIN_CONFIRM_TIMEOUT),
-    "poll_interval": partial(_seconds, least=MIN_POLL_INTERVAL, most=MAX_POLL_INTERVAL),
-    "max_redeliveries": _redeliveries,
-    "takeover": partial(_seconds, least=0.0),
-    "shards": partial(_count, most=MAX_SHARDS),
-    "max_payload": _count,
-    "wait_replicas": partial(_count, least=0),
-    "wait_timeout": partial(_seconds, least=MIN_WAIT_TIMEOUT, most=MAX_WAIT_TIMEOUT),
-    "eviction_check": _mode,
-}
+    options = {}
+    provider = parse_qs(url.partition("?")[2]).get(PROVIDER)
+    if provider:
+        url = re.sub(rf"([?&]){PROVIDER}=[^&]*&?", r"\1", url).rstrip("?&")
+        try:
+            options[PROVIDER] = credential_provider(provider[0])
+        except ValueError as exc:
+            raise SettingsError(f"{setting}: {exc}", setting=setting) from None
+    connect(url, options, name=setting)
+    return Address(url, options)

@@ -1,104 +1,193 @@
-"""What a worker is handed for a delivery, and what becomes of the event by what it decides: docs/outcomes.md.
+"""Hands deliveries to a worker, and turns its decisions into the outcomes of their events: docs/outcomes.md.
 
 A delivery becomes a kombu message whose channel is ours, and goes through the consumer's own task handler: nothing
-of what a worker does with a task is bypassed, and what it decides comes back as the message's ack or reject.
+of a worker's treatment of tasks is bypassed, and its decision comes back as the message's ack or reject.
 """
 
 import logging
 import time
-import weakref
-from collections.abc import Callable
+from collections import deque
 from typing import Any
 
 from celery.bootsteps import RUN
-from kombu.message import Message
-from vine import promise
 
-from celery_dtimer.extension import DeliveryInfo
-from celery_dtimer.firing.capacity import UNLIMITED
-from celery_dtimer.message import StoredMessage
+from celery_dtimer.celery_patches.worker import EventMessage, ack_at_once, show_etas
+from celery_dtimer.counters import Counters
+from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo
+from celery_dtimer.firing.fields import UnfitMessageError, check_body, check_fields
+from celery_dtimer.firing.misfires import Misfires, Policy, hand_over_expired
+from celery_dtimer.firing.refusals import Refusals
+from celery_dtimer.firing.requests import Requests
+from celery_dtimer.message import NewerFormatError, StoredMessage, UnknownFormatError, decode
+from celery_dtimer.settings import Settings
 from celery_dtimer.timer.events import Delivery
-from celery_dtimer.timer.listener import Listener
+from celery_dtimer.timer.legible import legible
+from celery_dtimer.timer.listening.listener import Listener
 
 logger = logging.getLogger(__name__)
 
-#: Where a request sees its delivery: ``request.dtimer``.
-DELIVERY_HEADER = "dtimer"
-
-#: A requeued event waits so many milliseconds before it is claimed again: doubled each time, up to the last.
+#: Milliseconds before a requeued event is claimed again: doubled each time, from the first to the last.
 BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
 
-#: Seconds for which a worker leaves an event whose task it does not know to others, before it parks it.
-UNKNOWN_TASK_PATIENCE = 3600.0
-
-
-class EventMessage(Message):
-    """A delivery as a kombu message. Unlike kombu's own, it can be referred to weakly."""
+#: Events that ended too late and are remembered, in case this worker claims them again within milliseconds.
+REMEMBERED = 1000
 
 
 class Channel:
-    """Hands deliveries to a worker, and tells the listener what became of each.
+    """Hands deliveries to a worker, and tells the listener the outcome of each.
 
-    A delivery's lease is renewed for as long as its message is referred to: by its request, wherever in the worker
-    that waits or runs. A message that is gone without an ack had a request that vanished, and is released. One whose
-    task was cancelled is renewed no more: it is confirmed if it had ended before, released when it is gone, or lapses.
+    A delivery's lease is renewed as long as its request lives, waiting or running. If a request is gone without an ack,
+    its event is released. If Celery has cancelled a task, its lease is not renewed any more: it is confirmed if the
+    task had ended before, released when the request is gone, or lapses.
 
     Args:
         consumer: The worker's ``celery.worker.consumer.Consumer``.
+        listener: The listener that claims.
+        requests: Where the listener learns which deliveries are alive.
+        counters: Counts the fired events.
+        settings: The app's; the unknown task's patience and the aliases are looked at.
 
     Attributes:
-        listener: What claims, and is told; it asks this channel whether deliveries are alive, so that it is made later.
-        is_open: Whether the worker is to be handed anything; what vanishes while it is not counts as not started.
+        is_open: Whether deliveries are handed to the worker. Requests that vanish while it is false were not started.
     """
 
-    listener: Listener
-
-    #: What kombu asks a channel for before it acks.
+    #: kombu asks a channel for this before it acks.
     no_ack_consumers = None
 
-    def __init__(self, consumer: Any) -> None:
+    def __init__(
+        self, consumer: Any, listener: Listener, requests: Requests, counters: Counters, settings: Settings
+    ) -> None:
         self.is_open = False
         self._consumer = consumer
+        self._listener = listener
+        self._requests = requests
+        self._counters = counters
         self._handler: Any = None
-        self._messages: dict[Delivery, weakref.ref[EventMessage]] = {}
-        self._running: set[Delivery] = set()  # their tasks have started
-        self._cancelled: set[Delivery] = set()  # and were ended by Celery, which may notice much later
-        self._refused: dict[str, float] = {}  # id of an event whose task is unknown here -> first refused at
+        self._ended_late: deque[bytes] = deque(maxlen=REMEMBERED)  # keys of events that ended well after a lapse
+        self._refusals = Refusals(settings.unknown_task_patience)
+        self._aliases = settings.task_aliases or {}
+        self._misfires = Misfires(consumer.app.tasks, settings)
+
+    # --- in the listener's thread
+
+    def accept(self, delivery: Delivery) -> StoredMessage | None:
+        """Return the message of a delivery that is for this worker; else, tell the listener why not."""
+        try:
+            stored = decode(delivery.payload, delivery.id, delivery.queue)
+            if "task" in stored.headers:
+                check_fields(stored.headers)
+        except NewerFormatError:
+            self._leave(delivery, f"version {delivery.payload[:1].decode()!r} of stored messages")
+            return None
+        except (UnknownFormatError, UnfitMessageError) as exc:
+            self._park(delivery, exc)
+            return None
+        return None if self._left("task" in stored.headers, stored.headers, delivery) else stored
+
+    def _left(self, names_a_task: bool, fields: dict[str, Any], delivery: Delivery) -> bool:
+        """Whether a delivery is left to other workers, since this one does not know its task, nor by another name.
+
+        One that it knows by another name gets that.
+        """
+        if not names_a_task:
+            return False
+        name = fields["task"]
+        while name not in self._consumer.strategies and name in self._aliases:
+            name = self._aliases[name]
+        if name in self._consumer.strategies:
+            fields["task"] = name
+            return False
+        self._leave(delivery, f"the task {legible(fields['task'])!r}")
+        return True
+
+    def _leave(self, delivery: Delivery, what: str) -> None:
+        """Leave to others an event that this worker can't run: during a deploy some are older than others.
+
+        Not counted, since in a large fleet all its redeliveries would be used up within seconds; but this worker
+        asks for it less and less often, and parks it after it has been unknown for long.
+
+        Args:
+            delivery: One that has not been handed over.
+            what: The knowledge that a worker needs to run it: "the task 'x'".
+        """
+        kind, is_new = self._refusals.kind(what)
+        seconds = self._refusals.wait(kind, delivery)
+        event_id = legible(delivery.id)
+        extra = {"dtimer_event": delivery.id, "dtimer_queue": delivery.queue}
+        if seconds is None:
+            if not kind.is_parked:
+                kind.is_parked = True
+                logger.error(
+                    "dtimer: task %s is parked, since no worker has known %s for %g s; so is all else that needs it",
+                    event_id,
+                    kind.name,
+                    self._refusals.patience,
+                    extra=extra,
+                )
+            self._listener.park(delivery, f"no worker knows {kind.name}")
+            return
+        if is_new:
+            logger.warning(
+                "dtimer: task %s is left to others, since this worker does not know %s; so is all else that needs it",
+                event_id,
+                kind.name,
+                extra=extra,
+            )
+        self._listener.leave(delivery, round(seconds * 1000))
 
     # --- in the thread that fires
 
     def open(self) -> None:
         """Hand deliveries to the consumer as it is now."""
-        options = {} if self._consumer.hub else {"promise": _at_once}
-        self._handler = self._consumer.create_task_handler(**options)
+        show_etas()
+        self._handler = self._consumer.create_task_handler(**({} if self._consumer.hub else {"promise": ack_at_once}))
         self.is_open = True
 
     def fire(self, delivery: Delivery, stored: StoredMessage) -> None:
-        """Hand a delivery to the worker, or tell the listener why not."""
+        """Hand a delivery to the worker, or tell the listener why not; never raise."""
         try:
-            self._fire(delivery, stored)
-        except Exception as exc:
-            logger.exception("dtimer: task %s could not be fired", delivery.id)
-            self.listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+            if self._listener.has_lapsed(delivery):
+                # Something kept this worker from renewing it, and from starting it: others run it by now.
+                self.give_back(delivery)
+            elif delivery.redeliveries and delivery.key in self._ended_late:
+                self._listener.confirm(delivery)  # claimed here again before its end was reported
+            elif delivery.redeliveries and (other := self._requests.adopt(delivery, self._vanished)) is not None:
+                self._listener.forget(other)  # it runs here still: the new lease takes the place of its lost one
+            elif (event := self._readable(delivery, stored)) is not None:
+                fields = event.headers if "task" in stored.headers else event.payload
+                policy = self._misfires.decide(delivery, fields)
+                if policy is not None:
+                    self._miss(delivery, event, fields, policy)
+                    return
+                self._requests.add(delivery, event, self._vanished)
+                self._counters.fired(delivery, stored, event.headers[DELIVERY_HEADER].lateness)
+                self._handler(event)
+        except Exception as exc:  # noqa: BLE001 - an error of one delivery must not stop the others
+            self.failed(delivery, exc)
 
-    def _fire(self, delivery: Delivery, stored: StoredMessage) -> None:
+    def _miss(self, delivery: Delivery, event: EventMessage, fields: dict[str, Any], policy: Policy) -> None:
+        """Park or drop what is later than its grace."""
+        if policy.misfire == "park":
+            self._listener.park(delivery, f"later than its grace of {policy.grace:g} s")
+            return
+        self._requests.add(delivery, event, self._vanished)
+        self._counters.dropped(delivery)
+        hand_over_expired(self._handler, event, fields, self._consumer.controller.state.revoked)
+
+    def _readable(self, delivery: Delivery, stored: StoredMessage) -> EventMessage | None:
+        """Return the message that a worker is given; None if it can't read it, or does not know its task."""
         try:
             event = self._message(delivery, stored)
             body = event.decode()  # type: ignore[no-untyped-call] # kombu has types for a part only
+            in_body = "task" not in stored.headers and isinstance(body, dict) and "task" in body
             if "task" in stored.headers:
-                # Celery fails on anything else, with an error that ends a worker if the broker sent it.
-                args, kwargs, _ = body
-                _, _ = [*args], {**kwargs}
+                check_body(body)
+            elif in_body:
+                check_fields(body)  # protocol 1
         except Exception as exc:  # noqa: BLE001 - whatever a serializer raises
-            self.park(delivery, exc)
-            return
-        name = stored.headers.get("task")
-        if name is not None and name not in self._consumer.strategies:
-            self._refuse(delivery, name)
-            return
-        self._refused.pop(delivery.id, None)
-        self._messages[delivery] = weakref.ref(event, lambda _: self._vanished(delivery))
-        self._handler(event)
+            self._park(delivery, exc)
+            return None
+        return None if self._left(in_body, body, delivery) else event
 
     def _message(self, delivery: Delivery, stored: StoredMessage) -> EventMessage:
         info = DeliveryInfo(
@@ -106,8 +195,10 @@ class Channel:
             lateness=max(0.0, time.monotonic() - delivery.due_monotonic),
             redeliveries=delivery.redeliveries,
             max_redeliveries=delivery.max_redeliveries,
+            queue=delivery.queue,
+            key=delivery.key,
         )
-        return EventMessage(  # type: ignore[no-untyped-call] # the same
+        return EventMessage(  # type: ignore[no-untyped-call] # kombu has types for a part only
             body=stored.body,
             delivery_tag=delivery,
             content_type=stored.content_type,
@@ -123,110 +214,76 @@ class Channel:
             channel=self,
         )
 
-    def _refuse(self, delivery: Delivery, name: str) -> None:
-        """Leave an unknown task to workers that know it: during a deploy some are older than others.
-
-        Not counted, since in a large fleet all its redeliveries would be used up within seconds; but this worker
-        asks for it less and less often, and parks it after it has been unknown for long.
-        """
-        now = time.monotonic()
-        first = self._refused.setdefault(delivery.id, now)
-        if now - first > UNKNOWN_TASK_PATIENCE:
-            del self._refused[delivery.id]
-            logger.error("dtimer: task %s is parked, since no worker knows %r", delivery.id, name)
-            self.listener.park(delivery, f"no worker knows the task {name!r}")
-            return
-        if first == now:
-            logger.warning("dtimer: task %s is left to others, since %r is not registered here", delivery.id, name)
-        backoff = min(max((now - first) / 4, BACKOFF_FIRST_MS / 1000), BACKOFF_LAST_MS / 1000)
-        self.listener.release(delivery, backoff_ms=int(backoff * 1000), counted=False, reason="unknown task")
-        while len(self._refused) > UNLIMITED:
-            del self._refused[next(iter(self._refused))]
-
     # --- in any thread
 
-    def park(self, delivery: Delivery, exc: Exception) -> None:
-        """Keep aside what can't be decoded: left to itself, the consumer would ack it, and it would be gone."""
-        logger.error("dtimer: task %s can't be decoded, and is parked", delivery.id, exc_info=exc)
-        self.listener.park(delivery, f"can't be decoded: {exc!r}")
+    def failed(self, delivery: Delivery, exc: Exception) -> None:
+        """Release a delivery that could not be handed over, by a defect of ours or of the worker's."""
+        logger.error(
+            "dtimer: task %s could not be fired, and is released",
+            legible(delivery.id),
+            exc_info=exc,
+            extra={"dtimer_event": delivery.id},
+        )
+        self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+
+    def _park(self, delivery: Delivery, exc: Exception) -> None:
+        """Keep aside an event that can't be decoded: the consumer would ack it, and it would be gone."""
+        # Not its repr, in which the bytes may be that could not be read.
+        why = f"can't be decoded: {type(exc).__name__}: {exc}"
+        logger.error(
+            "dtimer: task %s is parked: it %s",
+            legible(delivery.id),
+            legible(why),
+            extra={"dtimer_event": delivery.id, "dtimer_queue": delivery.queue},
+        )
+        self._listener.park(delivery, why)
 
     def give_back(self, delivery: Delivery) -> None:
-        """Release what has not started here."""
-        self.listener.release(delivery, counted=False, reason="its worker could not start it")
-
-    def is_alive(self, delivery: Delivery) -> bool:
-        """Whether its request lives, or is yet to be made, and was not cancelled."""
-        reference = self._messages.get(delivery)
-        return (reference is None or reference() is not None) and delivery not in self._cancelled
+        """Release a delivery that has not started here."""
+        self._listener.release(delivery, counted=False, reason="its worker could not start it")
 
     # --- called by the pool
 
-    def is_ours(self, request: Any) -> bool:
-        """Whether the request is of a delivery."""
-        message = getattr(request, "message", None)
-        return isinstance(message, EventMessage) and message.channel is self
-
-    def on_accepted(self, request: Any) -> None:
-        """Its task starts."""
-        self._running.add(request.message.delivery_tag)
-
     def on_cancelled(self, request: Any) -> None:
-        """A cold shutdown, or the loss of the broker's connection, has ended its task, or come too late for that."""
+        """Stop renewing: a cold shutdown or the loss of the broker has ended the task, or come too late for that."""
         delivery = request.message.delivery_tag
-        if delivery not in self._messages:
+        if delivery not in self._requests:
             return  # acknowledged
         if self._consumer.pool.is_green:
-            self._forget(delivery)
-            self.listener.release(delivery, reason="its task was cancelled")
+            self._requests.forget(delivery)
+            self._listener.release(delivery, reason="its task was cancelled")
         else:
             # Its process may have ended the task before, or may take a while to end now.
-            self._cancelled.add(delivery)
+            self._requests.cancelled(delivery)
 
     # --- called by the message
 
     def basic_ack(self, delivery_tag: Delivery, multiple: bool = False) -> None:
         """Confirm the event: its message was acknowledged."""
         del multiple
-        self._forget(delivery_tag)
-        self.listener.confirm(delivery_tag)
+        ended_well = self._requests.ended_well(delivery_tag)
+        self._requests.forget(delivery_tag)
+        if ended_well and self._listener.has_lapsed(delivery_tag):
+            self._ended_late.append(delivery_tag.key)
+        self._listener.confirm(delivery_tag, ended_well=ended_well)
 
     def basic_reject(self, delivery_tag: Delivery, requeue: bool = False) -> None:
         """Release the event, or park it."""
-        self._forget(delivery_tag)
+        self._requests.forget(delivery_tag)
         if requeue:
-            self.listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
+            self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
         else:
-            self.listener.park(delivery_tag, "its task was rejected")
+            self._listener.park(delivery_tag, "its task was rejected")
 
-    def _vanished(self, delivery: Delivery) -> None:
-        # May be called by the garbage collector, in any thread, in the middle of anything: no locks, no logging.
-        if delivery not in self._messages:
-            return  # acknowledged
+    def _vanished(self, delivery: Delivery, started: bool) -> None:
         # One that had started was cancelled: its next run is told that it is not the first. Others are dropped where
         # a consumer stops; and where it does not, they count, so that nothing vanishes again and again.
-        started = delivery in self._running
-        self._forget(delivery)
         consumer = self._consumer
         stopping = not self.is_open or consumer.connection is None or consumer.controller.blueprint.state != RUN
         if stopping and not started:
             self.give_back(delivery)
         else:
-            self.listener.release(delivery, reason="its request vanished")
-
-    def _forget(self, delivery: Delivery) -> None:
-        self._messages.pop(delivery, None)
-        self._running.discard(delivery)
-        self._cancelled.discard(delivery)
-
-
-def _at_once(call_soon: Callable[..., Any], act: tuple[Callable[..., Any]], **options: Any) -> Any:
-    """Promise an ack or a reject that is not put off, where there is no hub.
-
-    Celery 5.5 puts it off there until the broker's connection has a message, or for two seconds. A hub puts it off for
-    a moment, in which more of them may come, for one call of the listener's.
-    """
-    del call_soon
-    return promise(*act, **options)
+            self._listener.release(delivery, reason="its request vanished")
 
 
 def _backoff_ms(delivery: Delivery) -> int:

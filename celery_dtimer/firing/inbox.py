@@ -1,8 +1,8 @@
-"""What was claimed and is not handed over yet."""
+"""The deliveries that were claimed and are not handed over yet."""
 
 import heapq
-import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -16,9 +16,9 @@ class Entry:
 
     Attributes:
         ends: When it would have ended if it had started when it was due, in seconds; a task that has not run here
-            yet counts as one that takes no time.
-        number: Of those that are equal, the first comes first.
-        expected: Seconds that its task is expected to take.
+            yet counts as taking no time.
+        number: Of equal entries, the first comes first.
+        expected: Expected run time of its task, in seconds.
     """
 
     ends: float
@@ -29,57 +29,68 @@ class Entry:
 
 
 class Inbox:
-    """The deliveries that wait, the one first that would end first: nothing short waits for something long.
+    """The deliveries that wait, ordered by when they would end: a short task does not wait for a long one.
 
-    Nothing waits for ever for that: what is due later by more than a task takes comes after it.
+    No task waits for ever: a delivery that is due later than another by more than that one's run time comes after it.
+
+    There is no lock: a signal may interrupt the thread that fires in here, and no thread must wait for it. A dict has
+    the deliveries that wait, and a thread owns those that it has taken out. Only the thread that fires keeps the order.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._heap: list[Entry] = []
+        self._waiting: dict[int, Entry] = {}  # by number
+        self._arrived: deque[Entry] = deque()
+        self._order: list[Entry] = []  # heap; some may be taken out already
         self._numbers = count()
         self._moved_at = 0.0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._waiting)
+
+    # --- in the thread of the listener
 
     def put(self, delivery: Delivery, message: StoredMessage, expected: float) -> None:
         """Add one."""
         seconds = expected if expected < float("inf") else 0.0
         entry = Entry(delivery.due_ms / 1000 + seconds, next(self._numbers), expected, delivery, message)
-        with self._lock:
-            if not self._heap:
-                self._moved_at = time.monotonic()
-            heapq.heappush(self._heap, entry)
+        if not self._waiting:
+            self._moved_at = time.monotonic()
+        self._waiting[entry.number] = entry
+        self._arrived.append(entry)
+
+    # --- in the thread that fires
 
     def first(self) -> Entry | None:
-        """Return the one that is next, and leave it here."""
-        with self._lock:
-            return self._heap[0] if self._heap else None
+        """Return the next entry, and leave it here."""
+        while self._arrived:
+            heapq.heappush(self._order, self._arrived.popleft())
+        while self._order and self._order[0].number not in self._waiting:
+            heapq.heappop(self._order)
+        return self._order[0] if self._order else None
+
+    # --- in any thread
 
     def take(self, entry: Entry) -> bool:
         """Take the entry out; false if another thread was faster."""
-        with self._lock:
-            if not self._heap or self._heap[0] is not entry:
-                return False
-            heapq.heappop(self._heap)
-            self._moved_at = time.monotonic()
-            return True
+        if self._waiting.pop(entry.number, None) is None:
+            return False
+        self._moved_at = time.monotonic()
+        return True
 
     def empty(self) -> list[Delivery]:
-        """Take out all that can be given back: what is delivered once is not in Redis any more."""
-        with self._lock:
-            returned = [entry.delivery for entry in self._heap if entry.delivery.token]
-            self._heap = [entry for entry in self._heap if not entry.delivery.token]
-            heapq.heapify(self._heap)
-        return returned
+        """Take out all that can be given back: events that are delivered once are not in Redis any more."""
+        # Not with `take`, which counts as a move.
+        taken = [self._waiting.pop(entry.number, None) for entry in self.waiting() if entry.delivery.token]
+        return [entry.delivery for entry in taken if entry is not None]
+
+    def waiting(self) -> list[Entry]:
+        """Return the entries that wait, in no order; another thread may take one meanwhile."""
+        return list(self._waiting.values())
 
     def expected(self) -> tuple[float, ...]:
-        """The seconds that each is expected to take."""
-        with self._lock:
-            return tuple(entry.expected for entry in self._heap)
+        """Return the expected run time of each, in seconds."""
+        return tuple(entry.expected for entry in self.waiting())
 
     def stuck_for(self) -> float:
-        """Seconds since the last one was taken, or the first one came; 0 if nothing waits."""
-        with self._lock:
-            return time.monotonic() - self._moved_at if self._heap else 0.0
+        """Return the seconds since the last one was taken, or the first one came; 0 if none waits."""
+        return time.monotonic() - self._moved_at if self._waiting else 0.0

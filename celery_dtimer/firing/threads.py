@@ -3,22 +3,24 @@
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 from celery.worker import state
 
-from celery_dtimer.firing import pools
+from celery_dtimer.accommodations import accommodates
+from celery_dtimer.celery_patches import pools
 from celery_dtimer.firing.inbox import Inbox
-from celery_dtimer.timer.wakeup import Wakeup
+from celery_dtimer.timer.listening.mailbox import mailbox
+from celery_dtimer.timer.listening.socket_wakeup import Wakeup
 
 #: Seconds of firing after which the hub gets its turn.
 SLICE = 0.005
 
-#: Seconds that a worker's end may wait, for the thread to end and for the timer's Redis to take the last confirms.
+#: Seconds that a worker waits as it ends: for the thread, and for the timer's Redis to take the last confirms.
 FAREWELL = 5.0
 
 
+@accommodates("kombu before 5.7, whose Hub.call_soon does not wake the hub", remove_when="kombu>=5.7")
 class HubThread:
     """The worker's main thread, woken through a pair of sockets.
 
@@ -38,7 +40,7 @@ class HubThread:
         hub.add_reader(self._wakeup.fileno(), self._on_readable)
 
     def wake(self) -> None:
-        """Fire what there is, soon; from any thread."""
+        """Fire the waiting deliveries soon; from any thread."""
         self._wakeup.wake()
 
     def stop(self) -> None:
@@ -47,8 +49,8 @@ class HubThread:
 
     def _on_readable(self) -> None:
         self._wakeup.drain()
-        # Not until there is nothing left: the hub has others to serve, a shutdown to notice, and a solo pool runs each
-        # task right here.
+        # For a slice of time only: the hub has others to serve and a shutdown to notice, and a solo pool runs each task
+        # right here.
         end = time.monotonic() + SLICE
         while self._fire_next():
             if time.monotonic() >= end:
@@ -61,7 +63,7 @@ class OwnThread(threading.Thread):
 
     Args:
         pool: The worker's pool.
-        inbox: What waits to be fired.
+        inbox: The deliveries that wait to be fired.
         fire_next: Fires one delivery; returns whether to call it again.
     """
 
@@ -70,21 +72,21 @@ class OwnThread(threading.Thread):
         self._pool = pool
         self._inbox = inbox
         self._fire_next = fire_next
-        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._calls = mailbox()
         pools.one_at_a_time(pool)
 
     def register(self, hub: Any) -> None:
         """Nothing: no hub calls it."""
 
     def wake(self) -> None:
-        """Fire what there is, soon; from any thread."""
+        """Fire the waiting deliveries soon; from any thread."""
         self._calls.put(True)
 
     def stop(self) -> None:
-        """End, after what is being fired."""
+        """End, after the delivery that is being fired."""
         self._calls.put(False)
         if not state.should_terminate:
-            # A solo pool runs its tasks in there, and a warm shutdown lets what runs come to its end.
+            # A solo pool runs its tasks in there, and a warm shutdown lets a running task end.
             self.join(None if pools.runs_inline(self._pool) else FAREWELL)
 
     def run(self) -> None:
@@ -93,6 +95,6 @@ class OwnThread(threading.Thread):
             while self._fire_next():
                 pass
             if self._pool.is_green and self._inbox.first() is not None:
-                # Whoever told us that its task has ended leaves the pool a little later.
+                # The greenlet whose task has ended leaves the pool a little later.
                 pools.wait_for_room(self._pool)
                 self.wake()

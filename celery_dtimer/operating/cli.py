@@ -1,46 +1,38 @@
 """``celery -A proj dtimer ...``: look at what waits, and end it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import wraps
 from typing import Any
 
 import click
-from celery.bin.base import CeleryCommand, CeleryOption, handle_preload_options
+from celery.bin.base import CeleryCommand, CeleryOption
 
-from celery_dtimer import message
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.extension import extension_of
-from celery_dtimer.operating.adopt import Adoption, held_by_workers
-from celery_dtimer.posting.install import get_timer
-from celery_dtimer.timer.dtimer import MAX_PAGE
-from celery_dtimer.timer.events import EventInfo
+from celery_dtimer.operating import (  # noqa: F401 - they register commands
+    control,
+    counting,
+    doctor_command,
+    exporter,
+    holding,
+    moving,
+    parking,
+    posting,
+)
+from celery_dtimer.operating.adopt import Adoption
+from celery_dtimer.operating.commands import answering, dtimer
+from celery_dtimer.operating.printing import WIDTH, columns, printable, shortened, span
+from celery_dtimer.operating.workers import broker_errors, check_broker, fired_queues, held_by_workers
+from celery_dtimer.posting.task_timer import get_timer
+from celery_dtimer.timer.connecting.hosts import without_password
+from celery_dtimer.timer.stored import MAX_PAGE
 
-#: Columns of a page of upcoming tasks: a UUID, a time, and the rest of a line.
-ROW = "{due:<23}  {due_in:>12}  {id:<36}  {task} {args} {kwargs}"
-
-
-def _answering(command: Callable[..., Any]) -> Any:
-    """What every command has: ``--json``, Celery's own options, and an error of ours as one line and status 1."""
-
-    @click.option("--json", "as_json", cls=CeleryOption, help_group="Output", is_flag=True, help="Answer in JSON.")
-    @click.pass_context
-    @handle_preload_options
-    @wraps(command)
-    def answering(*args: Any, **options: Any) -> Any:
-        try:
-            return command(*args, **options)
-        except DTimerError as exc:
-            raise click.ClickException(str(exc)) from exc
-
-    return answering
-
-
-@click.group(name="dtimer")
-def dtimer() -> None:
-    """Look at the delayed tasks that wait in the timer, and cancel them."""
+#: A task in a page of upcoming ones. Its id stands on a line of its own, since it is never shortened.
+ROW = "{due:<19}  {due_in:>10}  {task}"
+SECOND = "    {id}  {notes}"
 
 
 @dtimer.command(cls=CeleryCommand)
@@ -52,7 +44,7 @@ def dtimer() -> None:
     type=click.IntRange(1, MAX_PAGE),
     default=20,
     show_default=True,
-    help="Show at most so many tasks.",
+    help="Most tasks to show.",
 )
 @click.option(
     "--skip",
@@ -60,74 +52,79 @@ def dtimer() -> None:
     help_group="Page",
     type=click.IntRange(0),
     default=0,
-    help="Leave out so many of the soonest.",
+    help="Soonest tasks to leave out.",
 )
 @click.option(
     "--within",
     cls=CeleryOption,
     help_group="Page",
-    type=float,
-    help="Only tasks that are due within so many seconds from now.",
+    type=click.FloatRange(0),
+    help="Only tasks due within this time, in seconds.",
 )
-@_answering
+@answering
 def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: bool) -> None:
     """List the tasks that wait, soonest first."""
     timer = get_timer(ctx.obj.app)
-    page = timer.upcoming(duration=within, limit=limit, skip=skip, payloads=True)
+    page = timer.upcoming(duration=within, limit=limit, skip=skip)
+    fired = fired_queues(ctx.obj.app) if page else set()
+    now = datetime.now(UTC)
     rows = [
         {
-            "id": event.id,
-            "due_at": event.due_at.isoformat(),
-            "queue": event.queue,
-            **_task(event.payload, event.id, event.queue),
+            **event.as_dict(),
+            "overdue": event.due_at < now,
+            "consumed": None if fired is None else event.queue in fired,
         }
         for event in page
     ]
     if as_json:
         ctx.obj.echo(json.dumps(rows))
         return
+    if rows:
+        ctx.obj.echo(ROW.format(due="DUE (UTC)", due_in="IN", task="TASK"))
     for row, event in zip(rows, page, strict=True):
-        due = event.due_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        shown = {name: _printable(value) for name, value in row.items()}
-        ctx.obj.echo(ROW.format(**{**shown, "due": due, "due_in": _due_in(event.due_at)}))
+        for line in _lines(row, event.due_at, now):
+            ctx.obj.echo(line)
     pending = timer.count(duration=within).pending
     ctx.obj.echo(f"{len(rows)} of {pending} pending")
+    if fired is None:
+        ctx.obj.echo("whether workers consume the queues is unknown: the broker does not answer")
+
+
+def _lines(row: dict[str, Any], due_at: datetime, now: datetime) -> Iterator[str]:
+    """One task of a page, in lines that fit a terminal, whatever is in it."""
+    seconds = (due_at - now).total_seconds()
+    due = due_at.strftime("%Y-%m-%d %H:%M:%S")
+    shown = {name: printable("?" if value is None else value) for name, value in row.items()}
+    arguments = [shown[name] for name in ("args", "kwargs") if shown[name] not in {"()", "{}", ""}]
+    line = ROW.format(due=due, due_in=("-" if seconds <= -1 else "") + span(seconds), task="")
+    yield line + shortened(" ".join([shown["task"], *arguments]), WIDTH - len(line))
+    notes = [f"queue {shortened(shown['queue'], 20)}"]
+    if row["overdue"]:
+        notes.append("overdue")
+    if row["consumed"] is False:
+        notes.append("no worker")
+    second = SECOND.format(id=shown["id"], notes=", ".join(notes))
+    if columns(second) > WIDTH:
+        yield f"    {shown['id']}"
+        second = SECOND.format(id="", notes=", ".join(notes))
+    yield second
 
 
 @dtimer.command(cls=CeleryCommand)
 @click.argument("task_id", metavar="ID")
-@_answering
+@answering
 def peek(ctx: Any, task_id: str, as_json: bool) -> None:
     """Show where the task ID is: pending, leased or parked. Status 1 if the timer does not know it."""
     info = get_timer(ctx.obj.app).peek(task_id)
     if as_json:
-        ctx.obj.echo(json.dumps(None if info is None else _facts(info)))
+        ctx.obj.echo(json.dumps(None if info is None else info.as_dict()))
     elif info is None:
-        ctx.obj.error(f"{task_id} is unknown: it has run, was cancelled, or was never posted")
+        ctx.obj.error(f"{printable(task_id)} is unknown: it has run, was cancelled, or was never posted")
     else:
-        for name, value in _facts(info).items():
+        for name, value in info.as_dict().items():
             if value is not None:
-                ctx.obj.echo(f"{name + ':':<18}{_printable(value)}")
+                ctx.obj.echo(f"{name + ':':<18}{printable(value)}")
     if info is None:
-        ctx.exit(1)
-
-
-@dtimer.command(cls=CeleryCommand)
-@click.argument("task_id", metavar="ID")
-@_answering
-def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
-    """Cancel the task ID. Status 0 only if it will not run."""
-    answer = get_timer(ctx.obj.app).cancel(task_id)
-    if as_json:
-        ctx.obj.echo(json.dumps({"id": task_id, "answer": answer.value}))
-    else:
-        said = {
-            "cancelled": "is cancelled and will not run",
-            "delivered": "is in a worker's hands already; nothing was changed",
-            "unknown": "is unknown: it has run, was cancelled, or was never posted",
-        }
-        (ctx.obj.echo if answer else ctx.obj.error)(f"{task_id} {said[answer.value]}")
-    if not answer:
         ctx.exit(1)
 
 
@@ -142,10 +139,10 @@ def cancel(ctx: Any, task_id: str, as_json: bool) -> None:
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="Only tasks whose eta is so many seconds away.",
+    help="Only tasks whose eta is at least this far away, in seconds.",
 )
 @click.option("--dry-run", cls=CeleryOption, help_group="Messages", is_flag=True, help="Change nothing.")
-@_answering
+@answering
 def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_json: bool) -> None:
     """Move tasks with an eta that wait in the broker into the timer.
 
@@ -155,7 +152,9 @@ def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_
     """
     app = ctx.obj.app
     adoption = Adoption(extension_of(app), at_least=at_least, dry_run=dry_run)
-    report = adoption.run(queues or tuple(app.amqp.queues.consume_from), held_by_workers(app))
+    with _named(app):
+        check_broker(app)
+        report = adoption.run(queues or tuple(app.amqp.queues.consume_from), held_by_workers(app))
     if as_json:
         ctx.obj.echo(json.dumps({**asdict(report), "dry_run": dry_run}))
     else:
@@ -163,47 +162,23 @@ def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_
         ctx.obj.echo(f"{report.kept} messages stay in the broker: without an eta, or with one that is nearer")
         if report.held:
             ctx.obj.echo(f"{len(report.held)} tasks are held by workers, and left to them")
+        for reason, count in sorted(report.left.items()):
+            ctx.obj.echo(f"{count} messages stay in the broker: {printable(reason)}")
         for task_id, reason in report.failed:
-            ctx.obj.error(f"{_printable(task_id)} can't be stored, and stays in the broker: {_printable(reason)}")
+            ctx.obj.error(f"{printable(task_id)} can't be stored, and stays in the broker: {printable(reason)}")
     if report.failed:
         ctx.exit(1)
 
 
-def _facts(info: EventInfo) -> dict[str, Any]:
-    """An event as a person or a script wants it: without the payload's bytes."""
-    return {
-        "id": info.id,
-        "state": info.state.value,
-        "due_at": info.due_at.isoformat(),
-        "queue": info.queue,
-        **_task(info.payload, info.id, info.queue),
-        "redeliveries": info.redeliveries,
-        "max_redeliveries": info.max_redeliveries,
-        "holder": info.holder,
-        "until": info.until.isoformat(),
-        "reason": info.reason,
-    }
-
-
-def _task(payload: bytes | None, event_id: str, queue: str) -> dict[str, Any]:
-    """The task's name and arguments, as far as the stored message tells; an event need not be a task's."""
+@contextmanager
+def _named(app: Any) -> Iterator[None]:
+    """Name a broker that does not answer, or that refuses something, in one line."""
     try:
-        headers = message.decode(payload or b"", event_id, queue).headers
-    except message.UnknownFormatError:
-        headers = {}
-    return {
-        "task": headers.get("task", "?"),
-        "args": headers.get("argsrepr", ""),
-        "kwargs": headers.get("kwargsrepr", ""),
-    }
-
-
-def _printable(value: Any) -> str:
-    """A value on one line, and with nothing in it that a terminal obeys: ids and arguments are anybody's."""
-    text = str(value)
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
-def _due_in(due_at: datetime) -> str:
-    seconds = (due_at - datetime.now(UTC)).total_seconds()
-    return f"in {seconds:.1f} s" if seconds >= 0 else f"{-seconds:.1f} s ago"
+        yield
+    except (DTimerError, click.ClickException):
+        raise
+    except KeyError as exc:
+        raise click.ClickException(f"the app has no queue {printable(exc.args[0])}") from exc
+    except broker_errors(app) as exc:
+        where = printable(without_password(app.connection_for_read().as_uri()))
+        raise click.ClickException(f"the broker {where} did not answer: {printable(exc)}") from exc

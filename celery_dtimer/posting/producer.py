@@ -1,38 +1,54 @@
-"""What Celery publishes with: a producer that stores the message in the timer."""
+"""The producer that Celery publishes with: it stores the message in the timer."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple, Self
 
-from kombu.compression import compress
-from kombu.entity import maybe_delivery_mode
+from kombu.entity import Exchange
 from kombu.exceptions import EncodeError
-from kombu.serialization import dumps
-from kombu.utils.functional import retry_over_time
+from kombu.messaging import Producer
+from kombu.utils.functional import ChannelPromise
 
 from celery_dtimer import message
-from celery_dtimer.errors import EventExistsError, NotReplicatedError, PayloadError, TimerUnavailableError
-from celery_dtimer.extension import Extension
+from celery_dtimer.errors import (
+    EventExistsError,
+    InvalidEventError,
+    NotReplicatedError,
+    PayloadError,
+    TimerFullError,
+    TimerUnavailableError,
+)
+from celery_dtimer.extension import DELIVERY_HEADER, Extension
+from celery_dtimer.posting.bulk import Batch
+from celery_dtimer.posting.native import NativeCall
+from celery_dtimer.posting.patience import pauses
 from celery_dtimer.posting.routing import queue_of
-from celery_dtimer.timer.events import NewEvent, check_id, check_payload, check_queue
-from celery_dtimer.timer.times import ms_to_datetime
+from celery_dtimer.timer.checks import check_id, check_payload, check_queue, kind_of
+from celery_dtimer.timer.events import NewEvent
+from celery_dtimer.timer.legible import legible
+from celery_dtimer.timer.storing.batches import post_patiently
 
 logger = logging.getLogger(__name__)
 
-#: The request's view of its own delivery; never part of a message.
-DELIVERY_HEADER = "dtimer"
+#: The exchange of a producer whose message names none; kombu would make one for each producer.
+DEFAULT_EXCHANGE = Exchange("")
 
 
 @dataclass(frozen=True)
 class Posting:
-    """What the timer is told beside the message.
+    """The timer's arguments of a post, beside the message.
 
     Attributes:
         clock: ``"in"`` if ``when_ms`` counts from now, ``"at"`` if it is an instant in milliseconds.
-        on_conflict: What a pending event of the same id means, see ``DTimer.post``; or ``"follow"``, for a retry: as
-            ``"replace"``, and stored in a Redis at its maxmemory too.
+        on_conflict: What happens to a pending event of the same id, see ``DTimer.post``; or ``"follow"``, for a retry:
+            it replaces an earlier post of the same delivery, stands beside all other posts, and is stored in a
+            Redis at its maxmemory too.
+        native: The original call, if it was no post: it goes to the broker if the timer can't take it.
+        origin: The key of the delivery that a retry follows.
+        batch: The posts that it is stored with; None: it is stored at once.
     """
 
     clock: Literal["in", "at"]
@@ -40,151 +56,221 @@ class Posting:
     max_redeliveries: int | None = None
     on_conflict: str = "error"
     max_wait_ms: int = 0
+    native: NativeCall | None = None
+    origin: bytes = b""
+    batch: Batch | None = None
 
 
-class TimerProducer:
-    """Stands in for a ``kombu.Producer`` in ``app.send_task``, for one call.
+class Prepared(NamedTuple):
+    """A message between ``prepare_message`` and ``basic_publish``: as it is, since the timer has a form of its own."""
+
+    body: Any
+    priority: int | None
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+
+
+class TimerProducer(Producer):
+    """The ``kombu.Producer`` of ``app.send_task``, for one call, and the channel that it publishes to.
+
+    So a message passes all of kombu's steps to a channel, and monitoring tools that patch ``Producer.publish`` see a
+    post as well.
 
     Args:
         extension: The app's timer.
         posting: When the task is due.
         policy: Celery's ``task_publish_retry_policy``, or None not to retry.
+        named: Whether the call named a queue.
     """
 
-    def __init__(self, extension: Extension, posting: Posting, policy: dict[str, Any] | None) -> None:
+    def __init__(self, extension: Extension, posting: Posting, policy: dict[str, Any] | None, *, named: bool) -> None:
+        super().__init__(  # type: ignore[no-untyped-call] # kombu has types for a part only
+            None, exchange=DEFAULT_EXCHANGE, auto_declare=False
+        )
+        self._channel: Any = ChannelPromise(self._broker_channel)
         self._extension = extension
         self._posting = posting
         self._policy = policy
+        self._named = named
         self._broker: Any = None
-        self.connection = _NoConnection()
+        self._declared: list[Any] = []
+        self._is_stored = True
+
+    def __repr__(self) -> str:
+        # Not kombu's own, which shows the channel.
+        return f"<TimerProducer of {self._extension.app!r}>"
 
     @property
-    def channel(self) -> Any:
+    def connection(self) -> Any:
+        """No connection to the broker: none is opened for a post."""
+        return NO_CONNECTION
+
+    def _broker_channel(self) -> Any:
         """A channel to the broker, for the rpc:// result backend, which declares its reply queue at each call."""
-        if self._broker is None:
-            self._broker = self._extension.app.pool.acquire(block=True)
+        self._broker = self._extension.app.pool.acquire(block=True)
         return self._broker.default_channel
 
     def close(self) -> None:
-        """Give back what ``channel`` took."""
+        """Give back what ``_broker_channel`` took, and be no channel any more."""
+        self._channel = None
         if self._broker is not None:
             self._broker.release()
 
-    def publish(
+    def publish(self, body: Any, *args: Any, **options: Any) -> None:
+        """Store the message, or publish it after all; the parameters are those of ``kombu.Producer.publish``."""
+        self._channel = self
+        native = self._posting.native
+        try:
+            # Retries are the post's own, in basic_publish.
+            super().publish(  # type: ignore[no-untyped-call] # kombu has types for a part only
+                body, *args, **{**options, "retry": False}
+            )
+        except (InvalidEventError, TimerFullError, TimerUnavailableError) as exc:
+            if native is None:
+                raise
+            self._is_stored = False
+            if not isinstance(exc, InvalidEventError) or exc.argument != "exchange":
+                name = native.call.get("name")
+                logger.warning(
+                    "dtimer: task %s was refused by the timer, and goes to the broker: %s",
+                    name,
+                    exc,
+                    extra={"dtimer_task": name},
+                )
+        if native is not None and not self._is_stored:
+            native.publish(self._extension.app, body, {**options, "retry_policy": self._policy})
+
+    def _prepare(
         self,
         body: Any,
-        *,
-        routing_key: str = "",
-        exchange: Any = "",
         serializer: str | None = None,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
         compression: str | None = None,
-        headers: dict[str, Any] | None = None,
-        declare: Any = None,
-        expiration: float | None = None,
-        **properties: Any,
-    ) -> None:
-        """Store the message; the parameters are those of ``kombu.Producer.publish``."""
-        for name in ("retry", "retry_policy", "timeout", "confirm_timeout", "mandatory", "immediate"):
-            properties.pop(name, None)
-        headers = {name: value for name, value in (headers or {}).items() if name != DELIVERY_HEADER}
+        headers: Any = None,
+    ) -> Any:
         try:
-            content_type, content_encoding, data = dumps(body, serializer=serializer)
+            return super()._prepare(  # type: ignore[no-untyped-call] # kombu has types for a part only
+                body, serializer, content_type, content_encoding, compression, headers
+            )
         except (EncodeError, TypeError, ValueError) as exc:
             raise PayloadError(
-                f"the serializer {serializer or 'json'} refuses the arguments of {headers.get('task')}: {exc}",
+                f"the arguments of {headers.get('task')} must suit the serializer {serializer or 'json'}: {exc}",
                 argument="args",
                 value=type(body),
             ) from exc
-        if compression:
-            data, headers["compression"] = compress(data, compression)
-        if expiration is not None:
-            properties["expiration"] = str(int(expiration * 1000))
-        if "delivery_mode" in properties:
-            properties["delivery_mode"] = maybe_delivery_mode(properties["delivery_mode"])
+
+    def maybe_declare(self, entity: Any, retry: bool = False, **retry_policy: Any) -> None:
+        """Note the queue that Celery would have declared."""
+        del retry, retry_policy
+        self._declared.append(entity)
+
+    # --- as a channel
+
+    prepare_message = Prepared
+
+    def basic_publish(self, prepared: Prepared, exchange: str = "", routing_key: str = "", **options: Any) -> None:
+        """Store a message, unless it is a retry into a queue that is not the timer's.
+
+        Args:
+            prepared: The message.
+            exchange: Name of its exchange.
+            routing_key: Its routing key.
+            options: ``mandatory`` and the like, which are the broker's.
+        """
+        del options
+        event = self._event(prepared, exchange, routing_key or "")
+        if event is None:
+            self._is_stored = False
+            return
+        posting, shard = self._posting, self._extension.shards.of(event.id)
+        if posting.batch is not None:
+            posting.batch.add(event)
+            return
+        conflict = posting.on_conflict
+        try:
+            (due_ms,) = post_patiently(
+                shard, [event], conflict, pauses(self._policy), origin=posting.origin, max_wait_ms=posting.max_wait_ms
+            )
+        except NotReplicatedError as exc:
+            self._extension.counters.posted(event, None, conflict)
+            if conflict != "follow":
+                raise
+            # Celery would reject, and so park, the delivery that is being retried, beside the event that is stored.
+            logger.warning("dtimer: task %s is retried: %s", legible(event.id), exc, extra={"dtimer_event": event.id})
+            return
+        if due_ms < 0:
+            raise EventExistsError(event_id=event.id, due_ms=-due_ms)
+        self._extension.counters.posted(event, due_ms, conflict)
+
+    def _event(self, prepared: Prepared, exchange: str, routing_key: str) -> NewEvent | None:
+        """Return the event that a message is stored as; None for a retry into a queue that is not the timer's."""
+        headers = {name: value for name, value in (prepared.headers or {}).items() if name != DELIVERY_HEADER}
+        properties = {"priority": prepared.priority, **(prepared.properties or {})}
         event_id = check_id(headers.get("id") or properties.get("correlation_id"))
-        exchange_name = str(getattr(exchange, "name", exchange) or "")
-        queues = self._extension.app.amqp.queues.values()
-        queue = check_queue(queue_of(queues, exchange_name, routing_key or "", declare))
+        queue = self._queue(exchange, routing_key)
+        if queue is None:
+            return None
+        data = prepared.body
+        if not isinstance(data, str | bytes):
+            raise PayloadError(
+                f"the body must be serialized already with content_type={prepared.content_type!r}, got a "
+                f"{type(data).__name__}: leave content_type to the serializer",
+                argument="content_type",
+                value=prepared.content_type,
+            )
         stored = message.StoredMessage(
             body=data.encode() if isinstance(data, str) else data,
-            content_type=content_type,
-            content_encoding=content_encoding,
+            content_type=prepared.content_type,
+            content_encoding=prepared.content_encoding,
             headers=headers,
             properties={name: value for name, value in properties.items() if value is not None},
-            exchange=exchange_name,
-            routing_key=routing_key or "",
+            exchange=exchange,
+            routing_key=routing_key,
         )
         try:
             payload = message.encode(stored, event_id, queue)
         except (EncodeError, TypeError, ValueError) as exc:
             raise PayloadError(
-                f"a header of {headers.get('task')} can't be stored as JSON: {exc}",
+                f"the headers of {headers.get('task')} must be storable as JSON: {exc}",
                 argument="headers",
                 value=list(headers),
             ) from exc
-        self._post(event_id, queue, payload)
-
-    def _post(self, event_id: str, queue: str, payload: bytes) -> None:
-        settings, posting = self._extension.settings, self._posting
-        count = posting.max_redeliveries
-        event = NewEvent(
+        settings, most = self._extension.settings, self._posting.max_redeliveries
+        return NewEvent(
             id=event_id,
-            payload=check_payload(payload, settings.max_payload),
-            clock=posting.clock,
-            when_ms=posting.when_ms,
-            max_redeliveries=settings.max_redeliveries if count is None else count,
+            payload=check_payload(payload, settings.max_payload, limited_by="dtimer_max_payload"),
+            clock=self._posting.clock,
+            when_ms=self._posting.when_ms,
+            max_redeliveries=settings.max_redeliveries if most is None else most,
             queue=queue,
+            kind=kind_of(headers.get("task")),
         )
-        shards = self._extension.shards
-        conflict = posting.on_conflict
 
-        def attempt() -> int:
-            try:
-                return shards.post([event], conflict=conflict, max_wait_ms=posting.max_wait_ms)[0]
-            except NotReplicatedError as exc:
-                if posting.on_conflict != "follow":
-                    raise
-                # Celery would reject, and so park, the delivery that is being retried, beside the event that is stored.
-                logger.warning("task %s is retried: %s", event_id, exc, extra={"dtimer_event": event_id})
-                return 0
-
-        def repeat(exc: Exception, interval: float) -> float:
-            nonlocal conflict
-            # The first attempt may have been carried out: what it stored is no conflict.
-            conflict = "again" if posting.on_conflict == "error" else posting.on_conflict
-            logger.debug("posting event %s again in %s s: %s", event_id, interval, exc)
-            return interval
-
-        if self._policy is None:
-            due_ms = attempt()
-        else:
-            steps = {name: self._policy[name] for name in RETRY_OPTIONS if name in self._policy}
-            due_ms = retry_over_time(attempt, (TimerUnavailableError,), errback=_with_interval(repeat), **steps)
-        if due_ms < 0:
-            raise EventExistsError(
-                f"task {event_id!r} is pending already, due at {ms_to_datetime(-due_ms).isoformat()}: say what that "
-                "means with on_conflict='keep', 'replace' or 'postpone'",
-                event_id=event_id,
-                due_ms=-due_ms,
-            )
+    def _queue(self, exchange: str, routing_key: str) -> str | None:
+        """Return the queue that the event waits in, or None for a retry into a queue that is not the timer's."""
+        native = self._posting.native
+        retried = None if native is None else native.retried
+        if retried is not None and not self._named and retried.stays(exchange, routing_key):
+            return retried.delivery.queue
+        queue = check_queue(queue_of(self._extension.app, exchange, routing_key, self._declared, named=self._named))
+        if native is None or native.taken_over or retried is None or queue == retried.delivery.queue:
+            return queue
+        return None
 
 
-#: What retry_over_time takes of a publish retry policy.
-RETRY_OPTIONS = ("max_retries", "interval_start", "interval_step", "interval_max")
+class NoConnection:
+    """A connection for Celery and monitoring tools that ask the producer for one: posting has none to a broker."""
 
+    #: Their name for the system that has the message.
+    transport = SimpleNamespace(driver_type="redis", driver_name="dtimer")
 
-def _with_interval(repeat: Any) -> Any:
-    """An errback as retry_over_time calls it: with the error, the intervals to come, and the count."""
-
-    def errback(exc: Exception, intervals: Iterator[float], retries: int) -> float:
-        del retries
-        return float(repeat(exc, next(intervals)))
-
-    return errback
-
-
-class _NoConnection:
-    """The one thing that send_task asks of a producer's connection: posting has no broker to speak of."""
+    @property
+    def client(self) -> Self:
+        """A channel's connection has the one that it was made from."""
+        return self
 
     @staticmethod
     @contextmanager
@@ -192,26 +278,4 @@ class _NoConnection:
         yield
 
 
-class SentEvents:
-    """Sends ``task-sent`` monitoring events to the broker, where they belong, with the task's eta.
-
-    A broker that is away is no reason to fail: the task is stored already.
-    """
-
-    def __init__(self, app: Any, eta: str) -> None:
-        self._app = app
-        self._eta = eta
-
-    def publish(self, kind: str, fields: dict[str, Any], producer: Any, **options: Any) -> None:
-        """Publish with a producer of the broker's in place of ours."""
-        del producer
-        # In place of what the post's own retries are: a post waits no longer for monitoring than for one more try.
-        policy = {**self._app.conf.task_publish_retry_policy, "max_retries": 1}
-        options = {**options, "retry": True, "retry_policy": policy}
-        try:
-            with self._app.amqp.producer_pool.acquire(block=True) as broker:
-                self._app.events.Dispatcher(enabled=False, buffer_while_offline=False).publish(
-                    kind, {**fields, "eta": self._eta}, broker, **options
-                )
-        except Exception as exc:  # noqa: BLE001 - any broker's any error
-            logger.warning("task %s is stored, but its task-sent event was not sent: %r", fields.get("uuid"), exc)
+NO_CONNECTION = NoConnection()

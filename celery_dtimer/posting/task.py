@@ -1,52 +1,67 @@
-"""How a task is posted: post_in, post_at and post, for every task of an app, and @dtimer_task."""
+"""Tasks that can be posted: post_in, post_at and post for every task of an app, and @dtimer_task."""
 
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from types import MethodType
 from typing import Any
 
 from celery import Task, shared_task
 
-from celery_dtimer.errors import InvalidDelayError, InvalidEventError, PayloadError
+from celery_dtimer.errors import PayloadError
 from celery_dtimer.extension import extension_of
+from celery_dtimer.posting.bulk import Batch, TaskPost, check_common, check_posts
+from celery_dtimer.posting.eta import delay_of, eta_of
+from celery_dtimer.posting.keys import id_of
+from celery_dtimer.posting.options import (
+    KNOWN,
+    POSTING_OPTION,
+    TIMER_OPTIONS,
+    WORKER_OPTIONS,
+    check_options,
+    checked,
+    jitter_of,
+    merged,
+    span_of,
+)
 from celery_dtimer.posting.producer import Posting
-from celery_dtimer.posting.result import TimerResult
-from celery_dtimer.posting.when import eta_of
-from celery_dtimer.timer.events import ON_CONFLICT, check_id, check_max_redeliveries
-from celery_dtimer.timer.times import Delay, delay_to_ms, max_wait_to_ms
-
-#: Options of ``post`` that are the timer's, not ``apply_async``'s.
-TIMER_OPTIONS = ("max_redeliveries", "on_conflict", "max_wait")
-
-#: The option that carries a Posting from here through ``apply_async`` to ``send_task``.
-POSTING_OPTION = "dtimer"
+from celery_dtimer.posting.result import ResultsOf, TimerResult, posted
+from celery_dtimer.timer.checks import check_id
+from celery_dtimer.timer.shown import wrong
+from celery_dtimer.timer.times import LAST_MS, Delay, check_one_time
 
 
 class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
-    """A task that can be posted. ``install(app)`` gives the same methods to every task of the app."""
+    """A task that can be posted, as a base for classes of tasks, and for type checkers.
 
-    #: Defaults for the timer's options of ``post``.
+    No task needs it: ``install(app)`` gives the same methods to every task of the app, whatever its class.
+    """
+
+    #: Defaults for the timer's options of ``post``; any class of tasks may have them.
     dtimer_options: Mapping[str, Any] = {}
 
     def post_in(self, delay: Delay, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments, ``delay`` from now: seconds or a timedelta, negative means now.
 
         Raises:
-            InvalidEventError: The delay or the arguments are nothing that can be stored; nothing is stored.
+            InvalidEventError: The delay or the arguments can't be stored; nothing is stored.
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        return post(self, args, kwargs, delay=delay)
+        with _hint_at_post(kwargs, "delay"):
+            return post(self, args, kwargs, {}, delay=delay)
 
     def post_at(self, eta: datetime | str, /, *args: Any, **kwargs: Any) -> TimerResult:
         """Run the task with these arguments at ``eta``, a datetime; a naive one is in UTC, as everywhere in Celery.
 
         Raises:
-            InvalidEventError: The eta or the arguments are nothing that can be stored; nothing is stored.
+            InvalidEventError: The eta or the arguments can't be stored; nothing is stored.
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        return post(self, args, kwargs, eta=eta)
+        with _hint_at_post(kwargs, "eta"):
+            return post(self, args, kwargs, {}, eta=eta)
 
     def post(
         self,
@@ -65,118 +80,206 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
             delay: Seconds or a timedelta from now; negative means now.
             eta: Or the instant.
             options: ``task_id``, ``queue``, ``expires``, ``link`` ... as for ``apply_async``, and
-                ``max_redeliveries``, ``on_conflict`` and ``max_wait`` as for ``DTimer.post``.
+                ``max_redeliveries``, ``on_conflict`` and ``max_wait`` as for ``DTimer.post``; and ``key``, which makes
+                the id of the arguments if there is no ``task_id``: a format string (``"reindex:{order_id}"``) or a
+                function that is called with them; and ``jitter``, seconds or a timedelta: the task is due up to so
+                much later, at random.
 
         Raises:
-            InvalidEventError: Something of it can't be stored; nothing is stored.
+            InvalidEventError: An argument can't be stored; nothing is stored.
             EventExistsError: A task of this ``task_id`` is pending, and ``on_conflict`` is "error".
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        return post(self, args, kwargs, delay=delay, eta=eta, **options)
+        return post(self, args, kwargs, options, delay=delay, eta=eta)
+
+    def post_many(
+        self,
+        posts: Iterable[TaskPost | tuple[Any, ...]],
+        *,
+        delay: Delay | None = None,
+        eta: datetime | str | None = None,
+        spread: Delay | None = None,
+        **options: Any,
+    ) -> list[TimerResult]:
+        """Run the task later, many times, in batches of some hundred a round trip.
+
+        Celery makes all messages before the first is stored.
+
+        Args:
+            posts: Of each, the arguments as a tuple, or a ``TaskPost``, which may have a time and options of its own.
+            delay: The delay of those that have none.
+            eta: Or the instant.
+            spread: Seconds or a timedelta over which they are spread evenly, from there on.
+            options: Options of all, as of ``post``; those of a ``TaskPost`` go before them.
+
+        Returns:
+            A result of each, in order.
+
+        Raises:
+            InvalidEventError: An argument of one of them can't be stored; nothing is stored.
+            PostManyError: Not all are stored; it names those that are, and those that may be.
+            NotReplicatedError: All are stored, and too few replicas have those that it names.
+        """
+        return post_many(self, posts, delay=delay, eta=eta, spread=spread, **options)
+
+
+@contextmanager
+def _hint_at_post(kwargs: Mapping[str, Any], when: str) -> Iterator[None]:
+    """Add to the refusal of a keyword argument, which is the task's own, where an option of that name goes."""
+    try:
+        yield
+    except TypeError as exc:
+        for name in kwargs.keys() & {*KNOWN, *TIMER_OPTIONS}:
+            if f"unexpected keyword argument {name!r}" in str(exc):
+                exc.add_note(f"an option of the call goes into post(args, kwargs, {when}=..., {name}=...)")
+        raise
+
+
+#: The methods by which a task is posted.
+METHODS = {
+    method.__name__: method
+    for method in (DTimerTask.post_in, DTimerTask.post_at, DTimerTask.post, DTimerTask.post_many)
+}
+
+
+def post_many(
+    task: Any,
+    posts: Iterable[TaskPost | tuple[Any, ...]],
+    *,
+    delay: Delay | None = None,
+    eta: Any = None,
+    spread: Delay | None = None,
+    **options: Any,
+) -> list[TimerResult]:
+    """Post any task of an installed app many times: the function behind the method."""
+    batch = Batch(extension_of(task.app), options)
+    check_common(options)
+    common = {name: options[name] for name in TIMER_OPTIONS if name in options}
+    timer = checked(merged(timer_options_of(task), common))
+    spread_ms = span_of(spread, "spread")
+    results: list[TimerResult] = []
+    listed = check_posts(posts)
+    for number, one in enumerate(listed):
+        batch.shift_ms = spread_ms * number // len(listed)
+        its_delay, its_eta = (delay, eta) if one.delay is None and one.eta is None else (one.delay, one.eta)
+        try:
+            own = {**options, **one.options}
+            results.append(post(task, one.args, one.kwargs, own, delay=its_delay, eta=its_eta, batch=batch))
+        except Exception as exc:
+            exc.add_note(f"it is number {number} of the posts; nothing is stored")
+            raise
+    batch.store(timer["on_conflict"], timer["max_wait_ms"])
+    return results
 
 
 def post(
     task: Any,
     args: Iterable[Any] | None,
     kwargs: Mapping[str, Any] | None,
+    options: dict[str, Any],
     *,
     delay: Delay | None = None,
     eta: Any = None,
-    **options: Any,
+    batch: Batch | None = None,
 ) -> TimerResult:
-    """Post any task of an installed app: the one function behind the methods."""
-    extension_of(task.app)
-    if (delay is None) == (eta is None):
-        raise InvalidDelayError(
-            f"give a delay or an eta, and not both: delay={delay!r}, eta={eta!r}",
-            argument="delay",
-            value=delay,
-        )
-    for name in ("countdown", "producer", "publisher", "connection"):
-        if options.get(name) is not None:
-            raise InvalidEventError(f"post() takes delay or eta, and no {name}", argument=name, value=options[name])
+    """Post any task of an installed app, or add it to a batch: the function behind the methods."""
+    if batch is None:
+        extension_of(task.app)
+    given = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
+    check_options(task, options)
+    check_one_time(delay, eta)
+    timer = merged(timer_options_of(task), given)
+    arguments = checked(timer)
+    when_ms = delay_of(delay) if eta is None else eta_of(eta)
+    if batch is not None:
+        when_ms += batch.shift_ms
+    if timer.get("jitter") is not None:
+        when_ms += random.randint(0, jitter_of(timer))  # noqa: S311 - nobody has to guess it
+    posting = Posting("in" if eta is None else "at", min(when_ms, LAST_MS), batch=batch, **arguments)
+    # Text is a sequence too, and a mapping gives its keys; neither is ever meant.
+    if args is not None and (isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable)):
+        raise wrong("args", "a sequence of arguments", args, ": for one argument, (argument,)", PayloadError)
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise wrong("kwargs", "a mapping of arguments", kwargs, "", PayloadError)
+    args, kwargs = args if args is None else tuple(args), kwargs and dict(kwargs)
     if options.get("task_id") is not None:
         # Celery takes an empty id for none.
         check_id(options["task_id"])
-    timer = dict(getattr(task, "dtimer_options", {}))
-    if options.get("on_conflict", "postpone") != "postpone":
-        # Meant for the task's own mode; the call has another.
-        timer.pop("max_wait", None)
-    timer.update((name, options.pop(name)) for name in TIMER_OPTIONS if name in options)
-    check_timer_options(timer)
-    posting = Posting(
-        clock="in" if eta is None else "at",
-        when_ms=delay_to_ms(delay) if eta is None else eta_of(eta),
-        max_redeliveries=timer.get("max_redeliveries"),
-        on_conflict=timer.get("on_conflict", "error"),
-        max_wait_ms=0 if timer.get("max_wait") is None else max_wait_to_ms(timer["max_wait"]),
-    )
-    # Text is a sequence too, and a mapping gives its keys; neither is ever meant.
-    if args is not None and (isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable)):
-        raise PayloadError(f"args is a sequence of arguments, not {args!r}", argument="args", value=args)
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise PayloadError(f"kwargs is a mapping of arguments, not {kwargs!r}", argument="kwargs", value=kwargs)
-    result: TimerResult = task.apply_async(
-        args if args is None else tuple(args), kwargs and dict(kwargs), **options, **{POSTING_OPTION: posting}
-    )
-    return result
+    elif timer.get("key") is not None:
+        options["task_id"] = id_of(task, timer["key"], args or (), kwargs or {})
+    options[POSTING_OPTION] = posting
+    result = task.apply_async(args, kwargs, **options)
+    made: TimerResult = posted(result, task.app)
+    return made
 
 
-def check_timer_options(options: Mapping[str, Any]) -> None:
-    """Raise InvalidEventError if one of the timer's options is out of its range."""
-    if options.get("max_redeliveries") is not None:
-        check_max_redeliveries(options["max_redeliveries"])
-    on_conflict = options.get("on_conflict", "error")
-    if on_conflict not in ON_CONFLICT:
-        raise InvalidEventError(
-            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}",
-            argument="on_conflict",
-            value=on_conflict,
-        )
-    if options.get("max_wait") is None:
-        return
-    max_wait_to_ms(options["max_wait"])
-    if on_conflict != "postpone":
-        raise InvalidEventError(
-            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
-            argument="max_wait",
-            value=options["max_wait"],
-        )
+def timer_options_of(task: Any) -> Mapping[str, Any]:
+    """Return the defaults that a task has for the timer's options of ``post``.
+
+    Raises:
+        InvalidEventError: They are no mapping.
+    """
+    options = getattr(task, "dtimer_options", None) or {}
+    if not isinstance(options, Mapping):
+        raise wrong("dtimer_options", f"a mapping of {', '.join(TIMER_OPTIONS)}", options, f", of task {task.name}")
+    return options
 
 
 def equip(task: Any) -> Any:
     """Give a task the methods of DTimerTask, unless it has methods of these names."""
-    for method in (DTimerTask.post_in, DTimerTask.post_at, DTimerTask.post):
-        if not hasattr(task, method.__name__):
-            setattr(task, method.__name__, MethodType(method, task))
+    for name, method in METHODS.items():
+        if not hasattr(task, name):
+            setattr(task, name, MethodType(method, task))
+    if not isinstance(vars(task).get("AsyncResult"), ResultsOf):
+        task.AsyncResult = ResultsOf(task)
     return task
 
 
 def dtimer_task(*args: Any, **options: Any) -> Any:
-    """Make a shared task that can be posted; takes what ``shared_task`` takes, and the timer's options.
+    """Make a shared task that can be posted; takes the options of ``shared_task``, and the timer's.
 
     Its defaults are the timer's: the event is confirmed after the task has run (``acks_late``), and redelivered if
-    the process that ran it is lost (``reject_on_worker_lost``). Say otherwise where a second run would do harm.
+    the process that ran it is lost (``reject_on_worker_lost``). Override them where a second run would do harm: here,
+    or in the task class of the app, whose attributes and methods the task has.
 
     Example:
-        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, time_limit=60)``
+        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, key="reindex:{order_id}")``
     """
-    timer = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
-    check_timer_options(timer)
-    settings = {
-        "base": DTimerTask,
-        "acks_late": True,
-        "reject_on_worker_lost": True,
-        "dtimer_options": timer,
-        **options,
-    }
-
-    def make(function: Callable[..., Any]) -> Any:
-        return shared_task(**settings)(function)
+    timer = {name: options.pop(name) for name in (*TIMER_OPTIONS, *WORKER_OPTIONS) if name in options}
+    checked(timer)
+    settings: dict[str, Any] = {name: _Default(method) for name, method in METHODS.items()}
+    settings |= {"acks_late": _Default(True), "reject_on_worker_lost": _Default(True)}
+    settings |= {"dtimer_options": _TimerOptions(timer), **options}
 
     if len(args) == 1 and callable(args[0]):
-        return make(args[0])
+        return shared_task(**settings)(args[0])
     if args:
         raise TypeError("@dtimer_task takes options by their names only")
-    return make
+    return shared_task(**settings)
+
+
+class _Default:
+    """Becomes an attribute of the class that Celery makes for a task, if no base of that class has it.
+
+    Each app makes a class of its own of a shared task, from its own task class or the ``base`` given.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        # Celery's own Task has None where the configuration decides.
+        if getattr(super(owner, owner), name, None) is None:
+            setattr(owner, name, self._value)
+        else:
+            delattr(owner, name)
+
+
+class _TimerOptions(dict[str, Any]):
+    """Options for the timer, which go before those of the task class."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        inherited = getattr(super(owner, owner), name, None) or {}
+        # Anything else is refused at the post, by the task's name.
+        setattr(owner, name, merged(inherited, self) if isinstance(inherited, Mapping) else inherited)

@@ -1,23 +1,15 @@
-"""What goes through the timer: events to post, deliveries that were claimed, and answers about them."""
+"""The values that go through the timer: events to post, claimed deliveries, and answers about them."""
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from celery_dtimer.errors import InvalidEventError, PayloadTooLargeError
 from celery_dtimer.timer.times import ms_to_datetime
 
-#: Longest id of an event, in bytes of UTF-8.
-MAX_ID_BYTES = 200
-
-#: Longest name of a queue, in bytes of UTF-8: AMQP's own limit.
-MAX_QUEUE_BYTES = 255
-
-#: What a post means for a pending event of the same id.
+#: The effect of a post on a pending event of the same id.
 OnConflict = Literal["error", "keep", "replace", "postpone"]
-ON_CONFLICT: Sequence[str] = ("error", "keep", "replace", "postpone")
+ON_CONFLICT: tuple[str, ...] = get_args(OnConflict)
 
 
 @dataclass(frozen=True)
@@ -26,11 +18,12 @@ class NewEvent:
 
     Attributes:
         id: Its name in the namespace, 1 to 200 bytes.
-        payload: What is delivered, as it is.
+        payload: Delivered as it is.
         clock: ``"in"`` if ``when_ms`` counts from now by the server's clock, ``"at"`` if it is an instant.
         when_ms: Milliseconds.
-        max_redeliveries: So often it may be claimed again before it is parked; 0: delivered once, no
-            confirm awaited (``maxRetries`` of the original dtimer).
+        max_redeliveries: Redeliveries before it is parked; 0: delivered once, without a confirm (``maxRetries`` of
+            the original dtimer).
+        kind: The task's name; empty for none.
     """
 
     id: str
@@ -39,80 +32,7 @@ class NewEvent:
     when_ms: int
     max_redeliveries: int
     queue: str = "default"
-
-
-def _utf8_size(text: str) -> int:
-    """Return how many bytes of UTF-8 the text has; 0 if it has none, since it has half a surrogate pair."""
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return 0
-
-
-def check_id(event_id: object) -> str:
-    """Return the id, or raise InvalidEventError if it is no text of 1 to 200 bytes."""
-    if not isinstance(event_id, str):
-        raise InvalidEventError(
-            f"an event's id is a string, not {event_id!r} ({type(event_id).__name__})",
-            argument="id",
-            value=event_id,
-        )
-    size = _utf8_size(event_id)
-    if not 1 <= size <= MAX_ID_BYTES:
-        raise InvalidEventError(
-            f"an event's id has 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}: {event_id[:50]!r}",
-            argument="id",
-            value=event_id,
-        )
-    return event_id
-
-
-def check_queue(queue: object) -> str:
-    """Return the queue's name, or raise InvalidEventError if it is no text of 1 to 255 bytes."""
-    if not isinstance(queue, str) or not 1 <= _utf8_size(queue) <= MAX_QUEUE_BYTES:
-        raise InvalidEventError(
-            f"a queue's name is a string of 1 to {MAX_QUEUE_BYTES} bytes, not {queue!r}",
-            argument="queue",
-            value=queue,
-        )
-    return queue
-
-
-def check_max_redeliveries(count: object) -> int:
-    """Return the count, or raise InvalidEventError if it is no whole number from 0 on."""
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**31:
-        raise InvalidEventError(
-            f"max_redeliveries is a whole number from 0 on, not {count!r}",
-            argument="max_redeliveries",
-            value=count,
-        )
-    return count
-
-
-def check_payload(payload: object, limit: int) -> bytes:
-    """Return the payload as bytes; text is encoded as UTF-8.
-
-    Raises:
-        InvalidEventError: It is neither bytes nor text.
-        PayloadTooLargeError: It has more than ``limit`` bytes.
-    """
-    if isinstance(payload, str):
-        try:
-            payload = payload.encode()
-        except UnicodeEncodeError as exc:
-            raise InvalidEventError(f"the payload is no text: {exc}", argument="payload", value=payload) from exc
-    if not isinstance(payload, bytes | bytearray | memoryview):
-        raise InvalidEventError(
-            f"a payload is bytes or a string, not {type(payload).__name__}", argument="payload", value=payload
-        )
-    data = bytes(payload)
-    if len(data) > limit:
-        raise PayloadTooLargeError(
-            f"the payload has {len(data)} bytes, and the setting dtimer_max_payload allows {limit}",
-            size=len(data),
-            limit=limit,
-        )
-    return data
+    kind: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,14 +41,15 @@ class Delivery:
 
     Attributes:
         id: The event's id.
-        payload: What was posted.
+        payload: As it was posted.
         queue: The queue that it was posted to.
-        due_ms: When it was due by the server's clock, in milliseconds since 1970.
-        redeliveries: How often it was delivered before and not confirmed.
-        max_redeliveries: How often it may be.
+        due_ms: Its due time by the server's clock, in milliseconds since 1970.
+        redeliveries: Earlier deliveries that were not confirmed.
+        max_redeliveries: Redeliveries before it is parked.
         key: Name of the lease, the same for all deliveries of one posted event.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
-        due_monotonic: When it was due on this process's monotonic clock, in seconds; up to a round trip too late.
+        due_monotonic: Its due time on this process's monotonic clock, in seconds; up to a round trip too late.
+        ready_ms: Earliest time to hand it over: its due time, or the end of the delay after a release.
         shard: Number of the shard that it was claimed from.
 
     Two deliveries are never equal: each is one claim.
@@ -140,46 +61,95 @@ class Delivery:
     due_ms: int
     redeliveries: int
     max_redeliveries: int
-    key: str
+    key: bytes
     token: str
     due_monotonic: float = 0.0
+    ready_ms: int = 0
     shard: int = 0
 
     @property
     def due_at(self) -> datetime:
-        """When it was due, in UTC."""
+        """Its due time, in UTC."""
         return ms_to_datetime(self.due_ms)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is its first claim: the key of a lease ends with the first token."""
+        return self.key.endswith(b"\xff" + self.token.encode())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision about a delivery.
+
+    Attributes:
+        action: For Redis, see verdicts.lua: ``"confirm"``, ``"end"``, ``"renew"``, ``"release"``,
+            ``"return"``, ``"leave"``, ``"park"`` or ``"put_aside"``; or for the listener alone: ``"forget"``,
+            ``"renewed"``.
+        delay_ms: Time before the next claim; of a renewal, the length of the lease.
+        reason: Why, for an event that is parked by this.
+    """
+
+    delivery: Delivery
+    action: str
+    delay_ms: int = 0
+    reason: str = ""
 
 
 class State(enum.StrEnum):
-    """Where an event is."""
+    """State of an event."""
 
     PENDING = "pending"
     LEASED = "leased"
     PARKED = "parked"
 
 
-class Cancellation(enum.Enum):
-    """What a cancel found. Truthy only if the event will not run."""
+@dataclass(frozen=True)
+class Answer:
+    """What a cancel or a change found, at the instant that it was made. Truthy only if it was done.
 
-    CANCELLED = "cancelled"
-    DELIVERED = "delivered"
-    UNKNOWN = "unknown"
+    Attributes:
+        done: Whether the event is cancelled, or moved. If not, nothing was changed.
+        state: Where the event was; None if it is unknown.
+        due_at: When it is due now, in UTC; of an event that is not pending, when it was.
+        was_due_at: When it was due before.
+        queue: The queue that it is in.
+        holder: Name of the listener that has it, if it was leased.
+        since: Since when it is leased or parked.
+        until: When its lease lapses, unless that is renewed.
+        reason: Why it was parked.
+        payload: What was cancelled; None for a change, or if nothing was.
+    """
+
+    done: bool = False
+    state: State | None = None
+    due_at: datetime | None = None
+    was_due_at: datetime | None = None
+    queue: str | None = None
+    holder: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    reason: str | None = None
+    payload: bytes | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
-        """Whether the event was ended before it was delivered."""
-        return self is Cancellation.CANCELLED
+        """Whether it was done."""
+        return self.done
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
+        return _as_dict(self)
 
 
 @dataclass(frozen=True)
 class EventInfo:
-    """What ``peek`` saw.
+    """An event as ``peek`` found it.
 
     Attributes:
-        due_at: When it is, or was, due, in UTC.
-        redeliveries: How often it was delivered and not confirmed.
+        due_at: Its due time, in UTC.
+        redeliveries: Deliveries that were not confirmed.
         holder: Name of the listener that holds it, while it is leased.
-        until: When its lease lapses, while it is leased; since when it is parked; else ``due_at``.
+        until: Lapse of its lease, while it is leased; time of the parking, if it is parked; else ``due_at``.
         reason: Why it is parked.
     """
 
@@ -194,6 +164,10 @@ class EventInfo:
     until: datetime
     reason: str | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
+        return _as_dict(self)
+
 
 @dataclass(frozen=True)
 class Upcoming:
@@ -204,11 +178,114 @@ class Upcoming:
     due_at: datetime
     payload: bytes | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
+        return _as_dict(self)
+
 
 @dataclass(frozen=True)
 class Counts:
-    """How many events there are, by state."""
+    """Numbers of events by state, and of unreadable records."""
 
     pending: int
     leased: int
     parked: int
+    damaged: int = 0
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A record that could not be read and was put aside.
+
+    Attributes:
+        id: Id of its event.
+        key: The key in Redis that it was found in.
+        where: Its place, by which it is dropped.
+        record: The record itself.
+        shard: Number of the shard.
+    """
+
+    id: str
+    key: str
+    where: bytes = field(repr=False)
+    record: bytes = field(repr=False)
+    shard: int = 0
+
+
+@dataclass(frozen=True)
+class ParkedEvent:
+    """One event in a page of ``parked``.
+
+    Attributes:
+        kind: What it is one of, as ``post`` was told: the task's name; None for none.
+        reason: Why it is parked.
+        redeliveries: How often it was delivered and not confirmed.
+        due_at: When it was due, in UTC.
+        parked_at: Since when it is parked.
+        cursor: For the page that begins behind it; it is good for that whatever becomes of the event.
+    """
+
+    id: str
+    queue: str
+    kind: str | None
+    reason: str
+    redeliveries: int
+    max_redeliveries: int
+    due_at: datetime
+    parked_at: datetime
+    cursor: str = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all as JSON has it: times in ISO 8601, in UTC."""
+        return _as_dict(self)
+
+
+@dataclass(frozen=True)
+class Unparked:
+    """What became of parked events that were replayed, or dropped, together.
+
+    Attributes:
+        done: How many were.
+        in_use: Ids of those that were not replayed, since another event of the id is pending or being delivered.
+        unknown: Ids of which nothing is parked.
+    """
+
+    done: int
+    in_use: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What is not claimed until it is resumed.
+
+    Attributes:
+        what: ``"queue"``; ``"kind"``, of a ``DTimer``; ``"task"``, of an app.
+        name: The queue's name, or the kind's, or the task's.
+        by: Who holds it.
+        why: The reason that was given; empty if none was.
+        since: Since when, by the server's clock.
+        complete: Whether it is so in all shards. If not, a hold or a resume was interrupted, or is under way: when it
+            is done again, it is complete.
+    """
+
+    what: Literal["queue", "kind", "task"]
+    name: str
+    by: str
+    why: str
+    since: datetime
+    complete: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all as JSON has it: times in ISO 8601, in UTC."""
+        return _as_dict(self)
+
+
+def _as_dict(event: Answer | EventInfo | Upcoming | Hold | ParkedEvent) -> dict[str, Any]:
+    return {field.name: _plain(getattr(event, field.name)) for field in fields(event) if field.name != "payload"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, enum.Enum) else value

@@ -1,37 +1,20 @@
-"""What a post is given, checked, and many posts as few calls."""
+"""The arguments of a post, checked."""
 
 import uuid
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
-from celery_dtimer.errors import (
-    InvalidDelayError,
-    InvalidEventError,
-    NotReplicatedError,
-    PostManyError,
-    TimerFullError,
-    TimerUnavailableError,
-)
-from celery_dtimer.timer.events import (
-    ON_CONFLICT,
-    NewEvent,
-    check_id,
-    check_max_redeliveries,
-    check_payload,
-    check_queue,
-)
-from celery_dtimer.timer.replication import joined
-from celery_dtimer.timer.shards import Shards
-from celery_dtimer.timer.store import BATCH
-from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, max_wait_to_ms
+from celery_dtimer.timer.checks import check_id, check_kind, check_payload, check_queue, kind_of
+from celery_dtimer.timer.events import NewEvent
+from celery_dtimer.timer.options import MAX_REDELIVERIES
+from celery_dtimer.timer.shown import wrong
+from celery_dtimer.timer.times import Delay, check_one_time, delay_to_ms, eta_to_ms
 
 
 @dataclass(frozen=True)
 class Post:
-    """One event for ``post_many``: what ``post`` takes, ``delay`` or ``eta`` being required."""
+    """One event for ``post_many``: the arguments of ``post``, of which ``delay`` or ``eta`` is required."""
 
     payload: bytes | str
     delay: Delay | None = None
@@ -39,20 +22,39 @@ class Post:
     id: str | None = None
     queue: str | None = None
     max_redeliveries: int | None = None
+    kind: str | None = None
+
+
+def listed(posts: object, wanted: str) -> list[object]:
+    """Return the items of a ``post_many``, or raise InvalidEventError if they are none."""
+    why: Exception | None = None
+    if isinstance(posts, Iterator):
+        return list(posts)  # errors of the caller's own generator are the caller's
+    if isinstance(posts, Iterable) and not isinstance(posts, str | bytes | Mapping):
+        try:
+            return list(posts)
+        except Exception as exc:  # noqa: BLE001 - whatever it raises that can't be gone through, such as a released buffer
+            why = exc
+    raise wrong("posts", wanted, posts) from why
+
+
+def check_posts(posts: object) -> list[Post]:
+    """Return the posts of a ``post_many``, or raise InvalidEventError if one of them is none."""
+    made = []
+    for number, post in enumerate(listed(posts, "a list of Posts, or another iterable of them")):
+        if not isinstance(post, Post):
+            raise wrong("posts", f"Posts, such as Post(payload, delay=60); number {number} is none", post)
+        made.append(post)
+    return made
 
 
 def new_event(post: Post, *, queue: str, max_redeliveries: int, max_payload: int) -> NewEvent:
-    """Return the event that a post describes, with the defaults for what it leaves out.
+    """Return the event that a post describes, with the defaults filled in.
 
     Raises:
-        InvalidEventError: One of its values is not what the timer can store.
+        InvalidEventError: One of its values is wrong.
     """
-    if (post.delay is None) == (post.eta is None):
-        raise InvalidDelayError(
-            f"give a delay or an eta, and not both: delay={post.delay!r}, eta={post.eta!r}",
-            argument="delay",
-            value=post.delay,
-        )
+    check_one_time(post.delay, post.eta)
     return NewEvent(
         id=check_id(post.id) if post.id is not None else str(uuid.uuid4()),
         payload=check_payload(post.payload, max_payload),
@@ -60,88 +62,7 @@ def new_event(post: Post, *, queue: str, max_redeliveries: int, max_payload: int
         when_ms=eta_to_ms(post.eta) if post.delay is None else delay_to_ms(post.delay),
         max_redeliveries=max_redeliveries
         if post.max_redeliveries is None
-        else check_max_redeliveries(post.max_redeliveries),
+        else MAX_REDELIVERIES.check(post.max_redeliveries),
         queue=queue if post.queue is None else check_queue(post.queue),
+        kind=kind_of(None if post.kind is None else check_kind(post.kind)),
     )
-
-
-def store_many(shards: Shards, events: Sequence[NewEvent], conflict: str) -> list[str]:
-    """Store events in batches of a shard and a queue, and return their ids.
-
-    Raises:
-        PostManyError: Not all are stored; it names those that are, and those that may be.
-        NotReplicatedError: All are stored, and too few replicas have those that it names.
-    """
-    stored: list[str] = []
-    refused: list[str] = []
-    lacking: NotReplicatedError | None = None
-
-    def place(event: NewEvent) -> tuple[int, str]:
-        return shards.number_of(event.id), event.queue
-
-    for _, group in groupby(sorted(events, key=place), key=place):
-        members = list(group)
-        for start in range(0, len(members), BATCH):
-            batch = members[start : start + BATCH]
-            try:
-                replies = shards.post(batch, conflict=conflict)
-            except NotReplicatedError as exc:
-                lacking = joined(lacking, exc)
-                replies = _replies(batch, exc.event_ids)
-            except (TimerUnavailableError, TimerFullError) as exc:
-                unknown = [e.id for e in batch] if isinstance(exc, TimerUnavailableError) else []
-                raise PostManyError(
-                    f"{len(stored)} of {len(events)} events are stored, {len(refused)} were refused, and "
-                    f"{len(unknown)} may or may not be stored: {exc}",
-                    stored=stored,
-                    refused=refused,
-                    unknown=unknown,
-                    not_replicated=lacking.event_ids if lacking else (),
-                ) from exc
-            for event, due_ms in zip(batch, replies, strict=True):
-                (refused if due_ms < 0 else stored).append(event.id)
-    if refused:
-        raise PostManyError(
-            f"{len(refused)} of {len(events)} events were refused, since others of their ids are pending",
-            stored=stored,
-            refused=refused,
-            unknown=(),
-            not_replicated=lacking.event_ids if lacking else (),
-        ) from lacking
-    if lacking:
-        raise lacking
-    return [event.id for event in events]
-
-
-def _replies(batch: Sequence[NewEvent], stored: Sequence[str]) -> list[int]:
-    """Replies as post's: 1 for an event that is stored, -1 for one that was refused; of one id, the first is stored."""
-    left = Counter(stored)
-    replies = []
-    for event in batch:
-        replies.append(1 if left[event.id] > 0 else -1)
-        left[event.id] -= 1
-    return replies
-
-
-def check_conflict(on_conflict: str) -> str:
-    """Return what a pending event of the same id means, or raise InvalidEventError."""
-    if on_conflict not in ON_CONFLICT:
-        raise InvalidEventError(
-            f"on_conflict is one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}",
-            argument="on_conflict",
-            value=on_conflict,
-        )
-    return on_conflict
-
-
-def check_max_wait(max_wait: Delay | None, on_conflict: str) -> int:
-    """Return the bound of a debounce in milliseconds, 0 if there is none, or raise InvalidEventError."""
-    if max_wait is None:
-        return 0
-    if on_conflict != "postpone":
-        raise InvalidEventError(
-            f"max_wait bounds on_conflict='postpone', not {on_conflict!r}",
-            argument="max_wait",
-            value=max_wait,
-        )
-    return max_wait_to_ms(max_wait)

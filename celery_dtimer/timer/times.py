@@ -1,4 +1,4 @@
-"""What callers give as delays, spans and instants, turned into whole milliseconds or seconds, or refused."""
+"""Delays, spans and instants of any type, turned into whole milliseconds or seconds, or refused."""
 
 import math
 import numbers
@@ -8,85 +8,82 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from celery_dtimer.errors import InvalidDelayError, InvalidEventError
+from celery_dtimer.errors import InvalidDelayError
+from celery_dtimer.timer.shown import shown, wrong
 
 #: 9999-12-31T23:59:59.999Z, the last instant that ``datetime`` can say, in milliseconds since 1970.
 LAST_MS = 253_402_300_799_999
 
-#: Instants before 1970 are past all the same: what the scripts answer below 1 is no instant.
+#: Earlier instants count as this one: the scripts answer with numbers below 1 for other things.
 FIRST_MS = 1
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
-#: What callers may give as a delay: seconds, or a timedelta.
+#: A delay: seconds, or a timedelta.
 Delay = float | timedelta
+
+
+def check_one_time(delay: object, eta: object, what: str = "a post") -> None:
+    """Raise InvalidDelayError if both a delay and an eta are given, or neither."""
+    if (delay is None) == (eta is None):
+        raise InvalidDelayError(
+            f"{what} must have a delay or an eta, and not both, got delay={shown(delay)} and eta={shown(eta)}",
+            argument="delay",
+            value=delay,
+        )
 
 
 def delay_to_ms(delay: object, argument: str = "delay") -> int:
     """Return a delay in seconds, or a timedelta, as milliseconds, rounded up; negative means now.
 
     Args:
-        delay: What the caller gave.
-        argument: What the caller calls it.
+        delay: The caller's.
+        argument: The caller's name for it.
 
     Raises:
         InvalidDelayError: It is not a number or timedelta, not finite, or longer than datetimes reach.
     """
-    if isinstance(delay, timedelta):
-        seconds = delay.total_seconds()
-    elif isinstance(delay, numbers.Real | Decimal) and not isinstance(delay, bool):
-        seconds = _to_float(delay)
-    else:
-        raise InvalidDelayError(
-            f"{argument} is a number of seconds or a timedelta, not {delay!r} ({type(delay).__name__})",
-            argument=argument,
-            value=delay,
-        )
-    if not math.isfinite(seconds):
-        raise InvalidDelayError(
-            f"{argument} is a finite number of seconds, not {delay!r}", argument=argument, value=delay
-        )
+    seconds = seconds_of(delay)
+    if seconds is None or not math.isfinite(seconds):
+        hint = f": an instant is an eta, not a {argument}" if hasattr(delay, "isoformat") else ""
+        raise wrong(argument, "a finite number of seconds or a timedelta", delay, hint, InvalidDelayError)
     if seconds <= 0:
         return 0
     if (time.time() + seconds) * 1000 > LAST_MS:
-        raise InvalidDelayError(
-            f"{argument} {seconds:g} s leads beyond the year 9999, the last that a datetime reaches",
-            argument=argument,
-            value=delay,
-        )
+        raise wrong(argument, "a delay that ends by the year 9999", delay, "", InvalidDelayError)
     if isinstance(delay, timedelta):
         # Exactly: a float of centuries has no microseconds left.
-        return -(-delay // timedelta(milliseconds=1))
+        return -(-_plain(delay) // timedelta(milliseconds=1))
     return math.ceil(seconds * 1000)
 
 
-def _to_float(number: Any) -> float:
+def seconds_of(span: object) -> float | None:
+    """Return a number of any kind, or a timedelta, in seconds.
+
+    A number beyond all floats counts as the largest. None: it is no span of time; True is none.
+    """
+    if isinstance(span, timedelta):
+        return _plain(span).total_seconds()
+    if not isinstance(span, numbers.Real | Decimal) or isinstance(span, bool):
+        return None
+    number: Any = span
+    # NumPy's timedelta64 is a number by its own account, in a unit that float() does not tell.
+    if getattr(getattr(number, "dtype", None), "kind", None) == "m":
+        return None
     try:
         return float(number)
     except OverflowError:
         # A whole number or a fraction that no float reaches; how far beyond does not matter.
         return math.copysign(sys.float_info.max, 1 if number > 0 else -1)
-    except ValueError:
-        # A signalling NaN.
+    except (TypeError, ValueError):
+        # A signalling NaN, or a class that only claims to be a number.
         return math.nan
 
 
-def span_to_seconds(span: object, argument: str, least: float, most: float = math.inf) -> float:
-    """Return a span in seconds, or a timedelta, as seconds.
-
-    Raises:
-        InvalidEventError: It is no such thing, not finite, less than ``least`` or more than ``most``.
-    """
-    seconds = span.total_seconds() if isinstance(span, timedelta) else span
-    if (
-        not isinstance(seconds, int | float)
-        or isinstance(seconds, bool)
-        or not least <= seconds <= most
-        or seconds == math.inf
-    ):
-        upwards = "s or more" if most == math.inf else f"to {most:g} s"
-        raise InvalidEventError(f"{argument} is {least:g} {upwards}, not {span!r}", argument=argument, value=span)
-    return seconds
+def _plain(span: timedelta) -> timedelta:
+    """Return a timedelta of a subclass as one of ``timedelta`` itself: a subclass may have operators of its own."""
+    return timedelta.__add__(span, timedelta())
 
 
 def max_wait_to_ms(max_wait: object) -> int:
@@ -97,29 +94,35 @@ def max_wait_to_ms(max_wait: object) -> int:
     """
     max_wait_ms = delay_to_ms(max_wait, "max_wait")
     if not max_wait_ms:
-        raise InvalidDelayError(f"max_wait is more than 0, not {max_wait!r}", argument="max_wait", value=max_wait)
+        raise wrong("max_wait", "more than 0", max_wait, "", InvalidDelayError)
     return max_wait_ms
 
 
-def eta_to_ms(eta: object) -> int:
-    """Return an aware datetime as milliseconds since 1970, rounded up; 1 for what lies before.
+def eta_to_ms(eta: object, argument: str = "eta", *, naive_in_utc: bool = False) -> int:
+    """Return an aware datetime as milliseconds since 1970, rounded up; 1 for earlier ones.
+
+    Args:
+        eta: The caller's.
+        argument: The caller's name of it.
+        naive_in_utc: Read a naive one as UTC.
 
     Raises:
         InvalidDelayError: It is not a datetime, or is naive.
     """
-    if not isinstance(eta, datetime):
-        raise InvalidDelayError(f"eta is a datetime, not {eta!r} ({type(eta).__name__})", argument="eta", value=eta)
-    if eta.utcoffset() is None:
-        raise InvalidDelayError(
-            f"eta {eta!r} is naive: give it a time zone, such as eta.replace(tzinfo=UTC)",
-            argument="eta",
-            value=eta,
-        )
-    # Integer arithmetic: a float of this size has no whole microseconds.
-    microseconds = (eta - EPOCH) // timedelta(microseconds=1)
-    return max(FIRST_MS, -(-microseconds // 1000))
+    try:
+        aware = isinstance(eta, datetime) and eta.utcoffset() is not None
+    except Exception as exc:
+        # pandas' "not a time" is a datetime; and a time zone may be of any class.
+        raise wrong(argument, "a datetime", eta, f": {exc}", InvalidDelayError) from exc
+    if not isinstance(eta, datetime) or not (aware or naive_in_utc):
+        hint = f": a naive one needs a time zone, such as {argument}.replace(tzinfo=UTC)"
+        raise wrong(argument, "an aware datetime", eta, hint if isinstance(eta, datetime) else "", InvalidDelayError)
+    # The plain operator: a subclass may have one of its own. And integer arithmetic: a float of this size has no whole
+    # microseconds.
+    since = datetime.__sub__(eta, EPOCH if aware else NAIVE_EPOCH)
+    return max(FIRST_MS, -(-since // timedelta(milliseconds=1)))
 
 
 def ms_to_datetime(instant_ms: int) -> datetime:
-    """Return milliseconds since 1970 as an aware datetime in UTC; what lies beyond 9999 as its end."""
-    return EPOCH + timedelta(milliseconds=min(instant_ms, LAST_MS))
+    """Return milliseconds since 1970 as an aware datetime in UTC, within 1970 and 9999."""
+    return EPOCH + timedelta(milliseconds=max(0, min(instant_ms, LAST_MS)))

@@ -1,0 +1,113 @@
+"""Accommodations of a worker and its requests, for firing."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from celery.signals import task_received
+from celery.worker import state
+from kombu.message import Message
+from kombu.serialization import dumps
+from vine import promise
+
+from celery_dtimer.accommodations import accommodates
+from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo
+
+
+@accommodates("all", remove_when="kombu's Message can be referred to weakly")
+class EventMessage(Message):
+    """A delivery as a kombu message. Unlike kombu's own, it can be referred to weakly.
+
+    Attributes:
+        ended_well: Whether its task has run and succeeded.
+    """
+
+    ended_well = False
+
+
+@accommodates("celery before 5.7", remove_when="celery>=5.7", celery=10263)
+def ack_at_once(call_soon: Callable[..., Any], act: tuple[Callable[..., Any]], **options: Any) -> Any:
+    """Return vine's promise of an ack or a reject that is not put off, where there is no hub.
+
+    Celery puts it off until the broker's connection has a message, or for two seconds. A hub puts it off for a moment,
+    in which more of them may come, for one call of the listener's.
+    """
+    del call_soon
+    return promise(*act, **options)
+
+
+@accommodates("all", remove_when="worker_shutting_down is sent before a soft shutdown waits for tasks", celery=9213)
+def before_soft_shutdown(worker: Any, act: Callable[[], None]) -> None:
+    """Call ``act`` when a worker begins to wait in a soft shutdown: the signal of the shutdown comes after that."""
+    wait = worker.wait_for_soft_shutdown
+
+    def wait_for_soft_shutdown() -> Any:
+        act()
+        return wait()
+
+    worker.wait_for_soft_shutdown = wait_for_soft_shutdown
+
+
+@accommodates("all", remove_when="a reconnect to the broker forgets no request that runs")
+def in_pool() -> int:
+    """Return the number of tasks that wait or run in the pool; one of Celery's two sets forgets some at a reconnect."""
+    return max(len(state.reserved_requests), len(state.active_requests))
+
+
+@accommodates("all", remove_when="Celery's sets of requests can be read in any thread", celery=7162)
+def requests_in_pool() -> list[Any]:
+    """Return the requests of these tasks; none if another thread adds one meanwhile."""
+    try:
+        return list(state.reserved_requests)
+    except RuntimeError:
+        return []
+
+
+class PastEta(str):
+    """The eta of a request that waited in the timer: ISO 8601 text, and false.
+
+    Celery's strategy sends ``req.eta and req.eta.isoformat()`` to the monitors, and holds the task ``if req.eta``.
+    """
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        """Say that the worker has nothing to hold the task for."""
+        return False
+
+    def __reduce__(self) -> Any:
+        """Be pickled as plain text: monitors may not have celery-dtimer."""
+        return str, (str(self),)
+
+    def isoformat(self) -> str:
+        """Return the text, for those who take a request's eta for a datetime."""
+        return str(self)
+
+
+@accommodates("all", remove_when="a request can have an eta that its worker does not wait for")
+def show_etas() -> None:
+    """Let every request of this process that the timer fired show when it was due; once more changes nothing."""
+    task_received.connect(_show_eta)
+
+
+def _show_eta(request: Any, **more: Any) -> None:
+    # Called when a request is made, before monitors are told of it, and before Celery looks whether to hold it.
+    del more
+    delivery = request.request_dict.get(DELIVERY_HEADER)
+    if not isinstance(delivery, DeliveryInfo):
+        return
+    text = delivery.due_at.astimezone(request.app.timezone).isoformat()
+    # The task's own request is made of this, in the pool.
+    request.request_dict["eta"] = text
+    if _can_be_sent(request.app.conf.event_serializer):
+        request._eta = PastEta(text)  # noqa: SLF001 - there is no other way to set it once the request is made
+
+
+@cache
+def _can_be_sent(serializer: str) -> bool:
+    """Whether the serializer of monitoring events takes a PastEta for the text that it is; YAML's does not."""
+    try:
+        dumps({"eta": PastEta("")}, serializer=serializer)
+    except Exception:  # noqa: BLE001 - whatever a serializer raises
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""``cancel``, ``move`` and ``run-now``: end a task that waits, or let it run at another time."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+from celery.bin.base import CeleryCommand, CeleryOption
+
+from celery_dtimer.operating.commands import answering, dtimer
+from celery_dtimer.operating.printing import printable
+from celery_dtimer.posting.eta import eta_of
+from celery_dtimer.posting.task_timer import get_timer
+from celery_dtimer.timer.events import Answer, State
+from celery_dtimer.timer.times import ms_to_datetime
+
+if_due_at_option = click.option(
+    "--if-due-at",
+    cls=CeleryOption,
+    help_group="Change",
+    metavar="INSTANT",
+    help="Only if the task is due at this instant still, as peek shows it.",
+)
+delay_option = click.option(
+    "--delay", cls=CeleryOption, help_group="Time", type=float, metavar="SECONDS", help="Due in so many seconds."
+)
+eta_option = click.option(
+    "--eta",
+    cls=CeleryOption,
+    help_group="Time",
+    metavar="INSTANT",
+    help="Due then: ISO 8601, in UTC without an offset.",
+)
+
+
+def instant_of(text: str | None, option: str) -> datetime | None:
+    """Return the instant that an option has."""
+    return None if text is None else ms_to_datetime(eta_of(text, option))
+
+
+def check_one_option(delay: float | None, eta: str | None) -> None:
+    """Refuse both a delay and an eta, and neither."""
+    if (delay is None) == (eta is None):
+        raise click.UsageError(f"give --delay or --eta, and {'one of them' if delay is None else 'not both'}")
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.argument("task_id", metavar="ID")
+@if_due_at_option
+@answering
+def cancel(ctx: Any, task_id: str, if_due_at: str | None, as_json: bool) -> None:
+    """Cancel the task ID. Status 0 only if it will not run."""
+    answer = get_timer(ctx.obj.app).cancel(task_id, if_due_at=instant_of(if_due_at, "--if-due-at"))
+    _tell(ctx, task_id, answer, as_json, "is cancelled and will not run")
+
+
+@dtimer.command(cls=CeleryCommand)
+@click.argument("task_id", metavar="ID")
+@delay_option
+@eta_option
+@if_due_at_option
+@answering
+def move(ctx: Any, task_id: str, delay: float | None, eta: str | None, if_due_at: str | None, as_json: bool) -> None:
+    """Let the task ID be due at another time. Status 1, and nothing changed, if it does not wait."""
+    check_one_option(delay, eta)
+    timer, condition, instant = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at"), instant_of(eta, "--eta")
+    if instant is not None:
+        answer = timer.change_eta(task_id, instant, if_due_at=condition)
+    else:
+        answer = timer.change_delay(task_id, delay or 0, if_due_at=condition)
+    _tell(ctx, task_id, answer, as_json, f"is due at {_shown(answer.due_at)}")
+    if answer and not as_json:
+        ctx.obj.echo(f"    it was due at {_shown(answer.was_due_at)}")
+
+
+@dtimer.command(cls=CeleryCommand, name="run-now")
+@click.argument("task_id", metavar="ID")
+@if_due_at_option
+@answering
+def run_now(ctx: Any, task_id: str, if_due_at: str | None, as_json: bool) -> None:
+    """Let the task ID run now. Status 1, and nothing changed, if it does not wait."""
+    answer = get_timer(ctx.obj.app).run_now(task_id, if_due_at=instant_of(if_due_at, "--if-due-at"))
+    _tell(ctx, task_id, answer, as_json, "is due now")
+
+
+def _tell(ctx: Any, task_id: str, answer: Answer, as_json: bool, done: str) -> None:
+    """Print an answer; status 1 if nothing was done."""
+    if as_json:
+        ctx.obj.echo(json.dumps({"id": task_id, **answer.as_dict()}))
+    elif answer:
+        ctx.obj.echo(f"{printable(task_id)} {done}")
+    else:
+        ctx.obj.error(f"{printable(task_id)} {printable(_why_not(answer))}")
+    if not answer:
+        ctx.exit(1)
+
+
+def _why_not(answer: Answer) -> str:
+    """Say what kept a task from being changed."""
+    if answer.state is None:
+        return "is unknown: it has run, was cancelled, or was never posted"
+    if answer.state is State.LEASED:
+        return f"is in the hands of {answer.holder} since {_shown(answer.since)}; nothing was changed"
+    if answer.state is State.PARKED:
+        return f"is parked since {_shown(answer.since)}, and does not wait; nothing was changed: {answer.reason}"
+    return f"is due at {_shown(answer.due_at)}, and not then; nothing was changed"
+
+
+def _shown(instant: datetime | None) -> str:
+    return "an unknown time" if instant is None else instant.isoformat()

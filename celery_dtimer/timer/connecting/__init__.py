@@ -1,0 +1,1 @@
+"""Servers, and how they are reached: one Redis, the master that sentinels name, a Redis Cluster."""

@@ -1,0 +1,122 @@
+"""Code that exists only because of redis-py; registered, see accommodations.py."""
+
+import copy
+import os
+import threading
+from typing import Any
+from weakref import WeakSet
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionInterface, ConnectionPool
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
+from redis.retry import Retry
+
+from celery_dtimer.accommodations import accommodates
+
+_pools: WeakSet[ConnectionPool] = WeakSet()
+
+
+@accommodates("all", remove_when="redis-py replaces the locks of its pools in the child of a fork")
+def survive_forks(pool: ConnectionPool) -> None:
+    """Let a pool be used in the child of a fork, even if a thread of the parent used it at that instant.
+
+    It notices the fork, and makes connections anew. But it takes a lock before that, and the thread that held the lock
+    was not forked, to give it back.
+    """
+    _pools.add(pool)
+
+
+def _unlock_pools() -> None:
+    for pool in list(_pools):
+        unlocked: Any = pool
+        unlocked._lock = threading.RLock()  # noqa: SLF001 - it has no public name
+
+
+os.register_at_fork(after_in_child=_unlock_pools)
+
+
+@accommodates("all", remove_when="a client of redis-py's repeats no command unless it is told to", redis=4082)
+def never_repeating(client: redis.Redis) -> redis.Redis:
+    """Return a client of the same server that sends nothing twice.
+
+    redis-py's default client repeats a command without an answer, ten times: a post would take its own event for
+    another's, and a cancel, a confirm and a release would deny their own effect.
+    """
+    pool = copy.copy(client.connection_pool)
+    pool.connection_kwargs = {
+        **pool.connection_kwargs,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "retry_on_error": [],
+    }
+    pool.reset()
+    return redis.Redis(connection_pool=pool)
+
+
+@accommodates("all", remove_when="a BlockingConnectionPool has an error of its own for a wait in vain", redis=3237)
+def is_exhausted(exc: redis.ConnectionError) -> bool:
+    """Whether a pool has no connection to give, so that nothing was sent. From 6.3 on, one of the two has a class."""
+    return str(exc) in ("Too many connections", "No connection available.")
+
+
+@accommodates("redis before 6.0", remove_when="redis>=6.0", redis=3475)
+def cluster_error(exc: ResponseError) -> ResponseError:
+    """Return the answer of a node of a cluster as the error that newer redis-py makes of it; 5.2 has one for all."""
+    kinds = {"MOVED": MovedError, "ASK": AskError, "TRYAGAIN": TryAgainError, "CLUSTERDOWN": ClusterDownError}
+    code, _, text = str(exc).partition(" ")
+    kind = kinds.get(code) if type(exc) is ResponseError else None
+    return exc if kind is None else kind(text)
+
+
+@accommodates("all", remove_when="redis-py drops all its connections to a former master", redis=460)
+def leave_replica(client: redis.Redis, exc: Exception) -> None:
+    """Drop a client's idle connections if ``exc`` says that they lead to a replica: the old master, after a failover.
+
+    The next one is made to where the URL leads now. Connections in use meet the same error, and are idle then.
+    """
+    # In the scripts of a Redis 6 it is a ResponseError like any other.
+    if isinstance(exc, ReadOnlyError) or "READONLY" in str(exc):
+        client.connection_pool.disconnect(inuse_connections=False)
+
+
+@accommodates("all", remove_when="an interrupted read closes a sentinel's connection too", redis=4292)
+class ReadsToTheEnd:
+    """Closes a connection whose read was interrupted, by a signal or by a soft time limit.
+
+    redis-py does so for every connection but a sentinel's. The next command would be given this one's answer.
+    """
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read a reply."""
+        options.setdefault("disconnect_on_error", True)
+        return super().read_response(*args, **options)  # type: ignore[misc] # of the connection that this is mixed into
+
+
+@accommodates("all", remove_when="redis-py makes a second pool of the connections of a first")
+class ApartPool(ConnectionPool):
+    """Connections as another pool makes them, and none of its own."""
+
+    def __init__(self, other: ConnectionPool) -> None:
+        self._other = other
+        super().__init__(connection_class=other.connection_class, **other.connection_kwargs)
+
+    def owns_connection(self, connection: Any) -> bool:
+        """Whether a connection may be used again: of sentinels, one to the present master."""
+        master = getattr(self._other, "master_address", None)
+        left = master is not None and master != (connection.host, connection.port)
+        return not left and bool(super().owns_connection(connection))
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close them; where the idle ones lead to a former master, the other pool's too."""
+        super().disconnect(inuse_connections)
+        if not inuse_connections:
+            self._other.disconnect(inuse_connections=False)
+
+
+@accommodates("all", remove_when="redis-py has a public name for the socket of a connection")
+def fileno(connection: ConnectionInterface | None) -> int:
+    """Return the file descriptor of a connection, for a selector."""
+    of_socket: Any = connection
+    number: int = of_socket._sock.fileno()  # noqa: SLF001 - see above
+    return number

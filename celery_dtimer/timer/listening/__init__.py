@@ -1,0 +1,1 @@
+"""A listener: the loop that claims due events, and the thread that wakes it."""

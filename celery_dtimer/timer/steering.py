@@ -1,0 +1,110 @@
+"""What the operator of a DTimer does with many events at once: hold, replay, drop."""
+
+from collections.abc import Iterable
+
+from celery_dtimer.timer.events import ParkedEvent, Unparked
+from celery_dtimer.timer.joining import Joining
+from celery_dtimer.timer.parking import LIMIT, kind_filter
+from celery_dtimer.timer.times import Delay
+
+
+class Steering(Joining):
+    """The half of a DTimer that steers it."""
+
+    # --- holding
+
+    def hold(self, *, queue: str | None = None, kind: str | None = None, why: str = "", by: str | None = None) -> bool:
+        """Let no listener claim what is of a queue, or of a kind, until it is resumed; posts go on.
+
+        What listeners have claimed already is theirs. A hold lasts in Redis. One that is made again has the new note.
+
+        Args:
+            queue: The queue's name.
+            kind: Or the kind, see ``post``.
+            why: The reason, for others who ask, up to 1,000 bytes.
+            by: Who holds it, up to 255 bytes; by default user@host.
+
+        Returns:
+            False if it was held before.
+
+        Raises:
+            InvalidEventError: An argument is wrong, or not exactly one of queue and kind is given.
+            TooManyHoldsError: 27 kinds are held.
+        """
+        return self._hold(queue, kind, "kind", why, by)
+
+    def resume(self, *, queue: str | None = None, kind: str | None = None) -> bool:
+        """Let a queue, or a kind, be claimed again. False if it was not held."""
+        return self._resume(queue, kind, "kind")
+
+    # --- what is parked
+
+    def parked(
+        self,
+        limit: int = LIMIT.default,
+        *,
+        after: str | None = None,
+        kind: str | None = None,
+        reason: str | None = None,
+    ) -> list[ParkedEvent]:
+        """Return a page of the parked events, the newest first.
+
+        Args:
+            limit: At most so many, 1 to 10,000.
+            after: The ``cursor`` of the last one of the page before.
+            kind: Only those of this kind.
+            reason: Only those that have this text in their reason.
+
+        Raises:
+            InvalidEventError: One of these is wrong: a cursor of another timer, say.
+        """
+        return self._parked(limit, after, kind_filter(kind, "kind"), reason)
+
+    def replay_many(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        kind: str | None = None,
+        reason: str | None = None,
+        all: bool = False,  # noqa: A002 - the plain word
+        rate: float | None = None,
+        delay: Delay = 0,
+        dry_run: bool = False,
+    ) -> Unparked:
+        """Make parked events pending again, in batches: some ids, those of a kind or of a reason, or all.
+
+        Of one id, the newest is. What is parked meanwhile stays parked.
+
+        Args:
+            ids: Their ids; no other of these then.
+            kind: Only those of this kind.
+            reason: Only those that have this text in their reason.
+            all: Every one.
+            rate: They are due one after the other, so many a second, 0.001 to 1,000,000; None: all at once.
+            delay: The first is due so long from now.
+            dry_run: Change nothing, and answer as if it were done.
+
+        Raises:
+            InvalidEventError: One of these is wrong, or not exactly one choice is made; nothing was changed.
+            TimerUnavailableError: Redis did not answer; it says how many were made pending before.
+        """
+        return self._unpark(
+            "replay", ids, kind_filter(kind, "kind"), reason, everything=all, rate=rate, delay=delay, dry_run=dry_run
+        )
+
+    def drop_many(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        kind: str | None = None,
+        reason: str | None = None,
+        all: bool = False,  # noqa: A002 - the plain word
+        dry_run: bool = False,
+    ) -> Unparked:
+        """End parked events for good, chosen as by ``replay_many``.
+
+        Raises:
+            InvalidEventError: An argument is wrong, or not exactly one choice is made; nothing was dropped.
+            TimerUnavailableError: Redis did not answer; it says how many were dropped before.
+        """
+        return self._unpark("drop", ids, kind_filter(kind, "kind"), reason, everything=all, dry_run=dry_run)

@@ -1,0 +1,227 @@
+"""Questions about stored events, and changes of them: the same for a DTimer and for an app."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from celery_dtimer.errors import InvalidDelayError
+from celery_dtimer.timer.checks import check_by, check_id, check_kind, check_queue, check_task, check_why, one_of
+from celery_dtimer.timer.events import Answer, Counts, EventInfo, Hold, Upcoming
+from celery_dtimer.timer.options import count, seconds
+from celery_dtimer.timer.parking import Parking, check_ids
+from celery_dtimer.timer.shown import wrong
+from celery_dtimer.timer.storing.changing import change_many
+from celery_dtimer.timer.storing.namespace import Shards
+from celery_dtimer.timer.storing.shard import Store
+from celery_dtimer.timer.times import Delay, check_one_time, delay_to_ms, eta_to_ms, seconds_of
+
+#: Most events in a page of ``upcoming``: the script reads them all at once.
+MAX_PAGE = 10_000
+LIMIT = count("limit", 100, least=1, most=MAX_PAGE)
+
+#: Events that a page leaves out: the script counts in doubles.
+SKIP = count("skip", 0, most=2**53)
+
+#: Intervals of a forecast: each is counted by itself.
+STEP = seconds("step", 60.0, least=0.001, most=365 * 86_400.0)
+INTERVALS = count("intervals", 60, least=1, most=1000)
+
+InfoT = TypeVar("InfoT", bound=EventInfo)
+UpcomingT = TypeVar("UpcomingT", bound=Upcoming)
+
+
+class StoredEvents(Parking, ABC, Generic[InfoT, UpcomingT]):
+    """The events of one namespace.
+
+    Every method raises ``TimerUnavailableError`` if Redis does not answer, and ``SettingsError`` if the namespace has
+    another number of shards.
+
+    Attributes:
+        shards: The shards that store them.
+        namespace: Its name.
+    """
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+        self.namespace = shards.namespace
+
+    def peek(self, id: str) -> InfoT | None:  # noqa: A002 - the word of the original
+        """Say where an event is: pending, leased or parked, due when, and held by whom; None if it is unknown."""
+        info = self.shards.of(check_id(id)).peek(id)
+        return None if info is None else self._read_info(info)
+
+    def cancel(self, id: str, *, if_due_at: datetime | None = None) -> Answer:  # noqa: A002 - the word of the original
+        """End an event that waits or is parked. The answer is truthy only if it will not be delivered.
+
+        Args:
+            id: Its id.
+            if_due_at: Only if it is due at this instant still, as ``peek`` or an earlier answer said.
+        """
+        return self.shards.of(check_id(id)).cancel(id, if_due_ms=instant_of(if_due_at))
+
+    def change_delay(
+        self,
+        id: str,  # noqa: A002 - the word of the original
+        delay: Delay,
+        *,
+        if_due_at: datetime | None = None,
+    ) -> Answer:
+        """Let an event that waits be due ``delay`` from now. Otherwise the answer is falsy, and nothing changed.
+
+        Args:
+            id: Its id.
+            delay: Seconds or a timedelta; negative means now.
+            if_due_at: Only if it is due at this instant still.
+        """
+        return self.shards.of(check_id(id)).change(id, "in", delay_to_ms(delay), if_due_ms=instant_of(if_due_at))
+
+    def change_eta(
+        self,
+        id: str,  # noqa: A002 - the word of the original
+        eta: datetime,
+        *,
+        if_due_at: datetime | None = None,
+    ) -> Answer:
+        """Let an event that waits be due at ``eta``, see ``change_delay``."""
+        return self.shards.of(check_id(id)).change(id, "at", eta_to_ms(eta), if_due_ms=instant_of(if_due_at))
+
+    def run_now(self, id: str, *, if_due_at: datetime | None = None) -> Answer:  # noqa: A002 - the word of the original
+        """Let an event that waits be due now, see ``change_delay``. One that is parked is replayed instead."""
+        return self.change_delay(id, 0, if_due_at=if_due_at)
+
+    def cancel_many(self, ids: Iterable[str]) -> list[Answer]:
+        """End events that wait or are parked, in batches of a hundred a round trip.
+
+        Args:
+            ids: Their ids; one that is given twice is asked for once.
+
+        Returns:
+            What ``cancel`` answers of each id, in order.
+
+        Raises:
+            InvalidEventError: One of these is no id; nothing was cancelled.
+            ChangeManyError: Redis did not answer; it has the answers so far.
+        """
+        return change_many(self.shards, check_ids(ids), Store.cancelling, self._on_cancelled)
+
+    def change_many(
+        self, ids: Iterable[str], delay: Delay | None = None, *, eta: datetime | None = None
+    ) -> list[Answer]:
+        """Let events that wait be due ``delay`` from now, or at ``eta``, in batches of a hundred a round trip.
+
+        Args:
+            ids: Their ids; one that is given twice is asked for once.
+            delay: Seconds or a timedelta; negative means now.
+            eta: Or the instant, an aware datetime.
+
+        Returns:
+            What ``change_delay`` answers of each id, in order.
+
+        Raises:
+            InvalidEventError: An argument is wrong; nothing was changed.
+            ChangeManyError: Redis did not answer; it has the answers so far.
+        """
+        check_one_time(delay, eta, "a change")
+        clock: Literal["in", "at"] = "at" if delay is None else "in"
+        when_ms = eta_to_ms(eta) if delay is None else delay_to_ms(delay)
+        return change_many(self.shards, check_ids(ids), lambda store, each: store.changing(each, clock, when_ms))
+
+    def upcoming(
+        self,
+        offset: Delay | None = None,
+        duration: Delay | None = None,
+        limit: int = LIMIT.default,
+        *,
+        skip: int = SKIP.default,
+        payloads: bool = False,
+    ) -> list[UpcomingT]:
+        """Return a page of the pending events, soonest first.
+
+        Args:
+            offset: Start, as time from now; None: from the first, overdue ones included.
+            duration: Length from the offset (from now, without one); None: without an end.
+            limit: Most events of the page, 1 to 10,000.
+            skip: Events to leave out, for the next page.
+            payloads: Whether to read the payloads too.
+
+        Raises:
+            InvalidEventError: One of these is out of its range.
+        """
+        page = self.shards.upcoming(
+            offset_ms=_span(offset, "offset"),
+            duration_ms=_span(duration, "duration"),
+            skip=SKIP.check(skip),
+            limit=LIMIT.check(limit),
+            payloads=payloads or self._reads_payloads,
+        )
+        return [self._read_upcoming(event, payload=payloads) for event in page]
+
+    def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
+        """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
+        return self.shards.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
+
+    def forecast(self, step: Delay = 60, intervals: int = 60, offset: Delay = 0) -> dict[str, list[int]]:
+        """Count the pending events that come due in each of some intervals, reading none.
+
+        Args:
+            step: Length of an interval, 0.001 s to a year.
+            intervals: Number of intervals, 1 to 1,000.
+            offset: The first begins so long after now. What is due already is in none; ``count(duration=0)`` has it.
+
+        Returns:
+            A count an interval, by queue; for each queue that holds anything.
+
+        Raises:
+            InvalidEventError: One of these is out of its range, or the last interval ends beyond the year 9999.
+        """
+        step_ms, intervals = round(STEP.check(step) * 1000), INTERVALS.check(intervals)
+        offset_ms = _span(offset, "offset") or 0
+        delay_to_ms((offset_ms + step_ms * intervals) / 1000, "the end of the last interval")
+        return self.shards.forecast(offset_ms=offset_ms, step_ms=step_ms, intervals=intervals)
+
+    # --- holding
+
+    def _hold(self, queue: str | None, kind: str | None, of_kind: str, why: str, by: str | None) -> bool:
+        what = one_of(**{"queue": queue, of_kind: kind})
+        note = check_by(by), check_why(why)
+        if what == "queue":
+            return self.shards.hold("queue", check_queue(queue), *note)
+        return self.shards.hold("kind", (check_task if of_kind == "task" else check_kind)(kind), *note)
+
+    def _resume(self, queue: str | None, kind: str | None, of_kind: str) -> bool:
+        if one_of(**{"queue": queue, of_kind: kind}) == "queue":
+            return self.shards.resume("queue", check_queue(queue))
+        return self.shards.resume("kind", (check_task if of_kind == "task" else check_kind)(kind))
+
+    def holds(self) -> list[Hold]:
+        """List what is held, with who holds it, since when and why; that which is held longest first."""
+        return self.shards.holds()
+
+    # --- an event as the caller sees it
+
+    def _on_cancelled(self, event_id: str, answer: Answer) -> None:
+        """Is told of what ``cancel_many`` did."""
+
+    #: Whether ``upcoming`` reads payloads that the caller has not asked for.
+    _reads_payloads = False
+
+    @abstractmethod
+    def _read_info(self, info: EventInfo) -> InfoT: ...
+
+    @abstractmethod
+    def _read_upcoming(self, event: Upcoming, *, payload: bool) -> UpcomingT: ...
+
+
+def instant_of(if_due_at: datetime | None) -> int | None:
+    """Return the instant of a condition in milliseconds since 1970."""
+    return None if if_due_at is None else eta_to_ms(if_due_at, "if_due_at")
+
+
+def _span(span: Delay | None, argument: str) -> int | None:
+    if span is None:
+        return None
+    span_ms = delay_to_ms(span, argument)
+    if not span_ms and seconds_of(span):
+        raise wrong(argument, "0 or more seconds from now", span, "", InvalidDelayError)
+    return span_ms

@@ -1,0 +1,1 @@
+"""The store: the shards of a namespace, their keys and their scripts."""

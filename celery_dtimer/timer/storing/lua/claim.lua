@@ -1,0 +1,291 @@
+-- claim: take what is due of some queues under leases, and take or pass on the promise to wake next.
+--
+-- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, polls, holds; due, lease, wake of each queue
+--         polls: hash, queue -> how many looked there of their own accord, by seconds; gone after some
+-- ARGV[1] listener        string  who claims
+-- ARGV[2] holder          string  the listener's name for people, shown by peek
+-- ARGV[3] nonce           string  new at every call: the tokens are made of it
+-- ARGV[4] room            count   take at most so many; 0 = take nothing, pass the promises on
+-- ARGV[5] most_bytes      count   take no more once their payloads have so many bytes
+-- ARGV[6] lease_ms        ms      the leases lapse after that
+-- ARGV[7] grace_ms        ms      a promise that is overdue by more has lapsed
+-- ARGV[8] ahead_ms        ms      take also what is due so soon: the listener holds it until then; negative: take
+--                                 only what has been due for so long, and promise nothing
+-- ARGV[9] lapsed_ms       ms      '' = none; leases that lapse later have not lapsed yet, whatever the clock says:
+--                                 it may have been set forward while their holders live
+-- ARGV[10] shy_ms         ms      what was given back is left to others for so long
+-- ARGV[11] is_poll        count   1 = nobody woke the listener, and nothing is promised: it looks after the others
+-- reply: [now_us, wait_us, deliveries, parked, polls, damaged, errors]: the server's clock; microseconds until this
+--        listener has promised to wake, -1 = it promised nothing; an array of [key, token, queue number, due_ms,
+--        redeliveries, max_redeliveries, payload, ready_ms] (token '': nothing to confirm; ready_ms: not to be handed
+--        over before); the keys of what was parked; how many polls there are in a second of the queue that has the
+--        fewest (0 unless this is a poll); where records stood that were put aside; and what failed
+-- cost: O(room * log N + queues)
+
+local listener = ARGV[1]
+local holder = ARGV[2]
+local nonce = ARGV[3]
+local room = tonumber(ARGV[4])
+local most_bytes = tonumber(ARGV[5])
+local lease_ms = tonumber(ARGV[6])
+local grace_ms = tonumber(ARGV[7])
+local ahead_ms = tonumber(ARGV[8])
+local lapsed_ms = ARGV[9]
+local shy_ms = tonumber(ARGV[10])
+local is_poll = tonumber(ARGV[11])
+
+even_when_full(events)
+local us = now_us()
+-- A proxy may send a call again whose answer it did not get: what the first one leased stays apart.
+local stamp = string.format('%016.0f:%s:', us, nonce)
+local now_ms = floor_ms(us)
+local lapse_ms = ceil_ms(us) + lease_ms
+local step_ms = math.max(0, now_ms - (tonumber(lapsed_ms) or now_ms))
+local claimed, parked_keys, aside, errors = {}, {}, {}, {}
+local bytes, tokens = 0, 0
+local wake_at_ms
+
+-- What is held, of the queues and of the kinds, and how far what is of a held kind is set aside.
+local held_queues, shifts, kinds_held = {}, {}, false
+local settings = redis.call('HGETALL', holds)
+for i = 1, #settings, 2 do
+  local what, name = string.match(settings[i], '^(%l+) (.*)$')
+  if what == 'queue' then held_queues[name] = true end
+  if what == 'kind' and tonumber(settings[i + 1]) > 0 then
+    shifts[name] = tonumber(settings[i + 1]) * BAND
+    kinds_held = true
+  end
+end
+
+-- What fails in one queue, or with one lease, keeps nobody else's from being claimed.
+local function try(action, ...)
+  local fine, err = pcall(action, ...)
+  if not fine then errors[#errors + 1] = type(err) == 'table' and err.err or tostring(err) end
+end
+
+local function has_room() return room > 0 and bytes < most_bytes end
+
+local function new_token()
+  tokens = tokens + 1
+  return stamp .. tokens
+end
+
+local function deliver(row)
+  claimed[#claimed + 1] = row
+  bytes = bytes + #row[7]
+  room = room - 1
+end
+
+local function set_aside(where, field, value)
+  put_aside(where, field, value)
+  if value then aside[#aside + 1] = where .. ' ' .. field end
+end
+
+-- What was claimed before: its lease lapsed, or it was given back and waits in `due`.
+local function claim_again(number, place, key, ready_ms)
+  local value = redis.call('HGET', leased, key)
+  local record = redis.call('HGET', taken, key)
+  local lease = unpack_lease(value)
+  local event = unpack_event(record)
+  if not lease or not event or lease.queue ~= place.queue then
+    if lease and event then
+      -- It stands in another queue.
+      redis.call('ZREM', place.due, key)
+      redis.call('ZREM', place.lease, key)
+      return
+    end
+    -- Damaged, or deleted from outside (an eviction, say). What is parked keeps its record.
+    set_aside('leased', key, value)
+    if value or redis.call('HEXISTS', parked, key) == 0 then set_aside('taken', key, record) end
+    end_lease(place, key)
+    return
+  end
+  local redeliveries = lease.redeliveries
+  if lease.token ~= '' then redeliveries = redeliveries + 1 end
+  if redeliveries > event.max_redeliveries then
+    park(place, key, lease, redeliveries, 'redelivered too often: the lease lapsed', now_ms)
+    parked_keys[#parked_keys + 1] = key
+    return
+  end
+  if shifts[event.kind] then
+    redis.call('HSET', leased, key,
+      pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries))
+    redis.call('ZADD', place.due, digits((ready_ms or lease.due_ms) + shifts[event.kind]), key)
+    redis.call('ZREM', place.lease, key)
+    bytes = bytes + #event.payload
+    return
+  end
+  local token = new_token()
+  redis.call('HSET', leased, key,
+    pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries))
+  redis.call('ZADD', place.lease, lapse_ms, key)
+  redis.call('ZREM', place.due, key)
+  deliver({ key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0 })
+end
+
+-- What is pending, or was given back, as far as the payloads are not too many bytes.
+local function claim_some(number, place, members, instants)
+  local records = redis.call('HMGET', events, unpack(members))
+  local left, gone, leases, kept, index, lapses, rows, shifted, size
+
+  local function begin()
+    left, gone, leases, kept, index, lapses, rows, shifted, size = {}, {}, {}, {}, {}, {}, {}, {}, bytes
+  end
+
+  local function move()
+    if #leases > 0 then
+      redis.call('HSET', leased, unpack(leases))
+      redis.call('HSET', taken, unpack(kept))
+      redis.call('ZADD', deliveries, unpack(index))
+      redis.call('ZADD', place.lease, unpack(lapses))
+    end
+    if #left > 0 then redis.call('ZREM', place.due, unpack(left)) end
+    if #shifted > 0 then redis.call('ZADD', place.due, unpack(shifted)) end
+    if #gone > 0 then redis.call('HDEL', events, unpack(gone)) end
+    for _, row in ipairs(rows) do deliver(row) end
+    begin()
+  end
+
+  begin()
+  for i, member in ipairs(members) do
+    if room - #rows <= 0 or size >= most_bytes then break end
+    local record, due_ms = records[i], instants[i]
+    local event = unpack_event(record)
+    if not record and is_key(member) and due_ms > now_ms - shy_ms then
+      place.left_ms = math.min(place.left_ms or due_ms, due_ms)
+    elseif not record and is_key(member) then
+      move()
+      try(claim_again, number, place, member, due_ms)
+      size = bytes
+    elseif not event or event.queue ~= place.queue then
+      left[#left + 1] = member
+      if record and not event then
+        set_aside('events', member, record)
+        gone[#gone + 1] = member
+      end
+    elseif shifts[event.kind] then
+      add(shifted, digits(due_ms + shifts[event.kind]), member)
+      bytes, size = bytes + #event.payload, size + #event.payload
+    else
+      local key, token = member .. '\255', ''
+      left[#left + 1] = member
+      gone[#gone + 1] = member
+      if event.max_redeliveries > 0 then
+        token = new_token()
+        key = key .. token
+        add(leases, key, pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries))
+        add(kept, key, record)
+        add(index, 0, key)
+        add(lapses, lapse_ms, key)
+      end
+      rows[#rows + 1] = { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms }
+      size = size + #event.payload
+    end
+  end
+  move()
+end
+
+local function claim_lapsed(number, place)
+  local until_ms = now_ms - step_ms + math.min(ahead_ms, 0)
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', place.lease, '-inf', until_ms, 'LIMIT', 0, room)) do
+    if not has_room() then return end
+    try(claim_again, number, place, key)
+  end
+end
+
+local function claim_due(number, place)
+  -- What is left to others, or held, does not hide what stands behind it.
+  local most = (shy_ms > 0 or kinds_held) and 1000 or room
+  local found =
+    redis.call('ZRANGEBYSCORE', place.due, '-inf', now_ms + ahead_ms, 'WITHSCORES', 'LIMIT', 0, most)
+  -- Of large payloads, a few records at a time are read; of small ones, all that are left.
+  local first, few = 1, 4
+  while first < #found and has_room() do
+    local members, instants = {}, {}
+    for i = first, math.min(first + 2 * few, #found) - 1, 2 do
+      members[#members + 1] = found[i]
+      instants[#instants + 1] = instant(found[i + 1])
+    end
+    first = first + 2 * few
+    claim_some(number, place, members, instants)
+    if #claimed > 0 then few = math.max(1, math.floor((most_bytes - bytes) * #claimed / math.max(1, bytes))) end
+  end
+end
+
+-- Before all instants: nobody is woken by what is posted, and nobody has anything to do.
+local function promise_nothing(place)
+  local _, by = read_promise(place.queue)
+  if by ~= 'held' then write_promise(place.queue, -2 ^ 52, 'held') end
+  redis.call('DEL', place.wake)
+  tidy(place)
+end
+
+local function settle_promise(place)
+  local at_ms = next_instant(place, math.max(ahead_ms, 0), step_ms)
+  if place.left_ms and room > 0 then
+    -- The first that waits is left to others: of the rest, what is due by now was claimed.
+    local later = redis.call('ZRANGEBYSCORE', place.due, digits(now_ms + ahead_ms + 1), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local lapse_ms = first_score(place.lease)
+    at_ms = place.left_ms + shy_ms
+    if later[2] then at_ms = math.min(at_ms, number_of(later[2]) - math.max(ahead_ms, 0)) end
+    if lapse_ms then at_ms = math.min(at_ms, lapse_ms + step_ms) end
+  end
+  if not at_ms then
+    redis.call('HDEL', promise, place.queue)
+    redis.call('DEL', place.wake)
+    return
+  end
+  local promised_ms, by = read_promise(place.queue)
+  local open = promised_ms == nil or by == '' or by == listener
+    or promised_ms < now_ms - grace_ms or at_ms < promised_ms
+  if not open then return end
+  if room > 0 and ahead_ms >= 0 then
+    write_promise(place.queue, at_ms, listener)
+    redis.call('DEL', place.wake)
+    if not wake_at_ms or at_ms < wake_at_ms then wake_at_ms = at_ms end
+  else
+    write_promise(place.queue, at_ms, '')
+    push_token(place.wake)
+  end
+end
+
+local function seconds_of(value)
+  local at, count, before = string.match(value or '', '^(%d+) (%d+) (%d+)$')
+  return tonumber(at) or 0, tonumber(count), tonumber(before)
+end
+
+-- Counts a poll of a queue; returns how many there were in the last whole second, or in this one if they are more.
+local function count_poll(queue)
+  local second = math.floor(now_ms / 1000)
+  local at, count, before = seconds_of(redis.call('HGET', polls, queue))
+  if at == second - 1 then
+    count, before = 1, count
+  elseif at == second then
+    count = count + 1
+  else
+    count, before = 1, 0
+  end
+  redis.call('HSET', polls, queue, string.format('%.0f %.0f %.0f', second, count, before))
+  -- One that nobody polls any more goes in the end, whoever polls others.
+  local other = redis.call('HRANDFIELD', polls)
+  if seconds_of(redis.call('HGET', polls, other)) < second - 1 then redis.call('HDEL', polls, other) end
+  return math.max(count, before)
+end
+
+local fewest
+for i, queue in ipairs(queues) do
+  local place = places[queue]
+  if is_poll == 1 then fewest = math.min(fewest or 2 ^ 31, count_poll(queue)) end
+  if held_queues[queue] then
+    try(promise_nothing, place)
+  else
+    if has_room() then try(claim_lapsed, i - 1, place) end
+    if has_room() then try(claim_due, i - 1, place) end
+    try(settle_promise, place)
+  end
+end
+
+if fewest then redis.call('PEXPIRE', polls, 2000) end
+local wait_us = -1
+if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
+return { us, wait_us, claimed, parked_keys, fewest or 0, aside, errors }
