@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 import redis
 from celery import Celery, _state
+from rig import declared
 from rig.projects import close_app
 from rig.servers import RedisServer
 
@@ -15,9 +16,13 @@ from celery_dtimer import install
 
 pytest.register_assert_rewrite("rig.core")
 
+declared.install()
+
 pytest_plugins = ["rig.plugin", "rig.timed"]
 
 EXPIRY_MS = 2000  # of the keys that the timer lets expire
+
+LAYOUT = "{*}:layout"  # stays for ever
 
 watched_server = pytest.StashKey[RedisServer]()
 
@@ -70,8 +75,15 @@ def make_app() -> Iterator[Callable[..., Celery]]:
     tasks = {app: set(app._tasks) for app in _state._get_active_apps()}
     apps = []
 
-    def make(main: str = "shop", *, installed: bool = True, broker: str = "memory://", **settings: object) -> Celery:
-        app = Celery(main, broker=broker)
+    def make(
+        main: str = "shop",
+        *,
+        installed: bool = True,
+        broker: str = "memory://",
+        kind: type[Celery] = Celery,
+        **settings: object,
+    ) -> Celery:
+        app = kind(main, broker=broker)
         apps.append(app)
         app.conf.update({"task_default_queue": f"queue-{uuid.uuid4()}", **settings})
         return install(app) if installed else app
@@ -109,6 +121,6 @@ def no_key_left_behind(request: pytest.FixtureRequest, expected_keys: list[str])
         # -2: it has expired since the scan; -1: it never will.
         lives = {key: client.pttl(key) for key in client.scan_iter(match="{*", count=1000)}
         found = sorted(key.decode(errors="backslashreplace") for key, ms in lives.items() if ms == -1 or ms > EXPIRY_MS)
-    left = [key for key in found if not any(fnmatchcase(key, pattern) for pattern in expected_keys)]
+    left = [key for key in found if not any(fnmatchcase(key, pattern) for pattern in (LAYOUT, *expected_keys))]
     if left:
         pytest.fail(f"keys left behind: {left}; expected were: {expected_keys}", pytrace=False)

@@ -33,7 +33,7 @@ def test_uses_no_server():
 def run(pytester):
     def run(*arguments):
         pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text(encoding="utf-8"))
-        pytester.makepyfile(test_keys=TESTS)
+        pytester.makepyfile(test_guarded_keys=TESTS)
         return pytester.runpytest_inprocess("-p", "no:valkey", "-p", "no:randomly", *arguments)
 
     return run

@@ -111,9 +111,9 @@ class Contender:
         call = store.claim(
             queues, listener="bench", holder="bench", nonce=uuid.uuid4().hex, room=8, lease_ms=10_000, ahead_ms=10
         )
-        claimed = store.read_claim(store.run(call), queues)
+        claimed = store.read_claim(store.ask(call), queues)
         assert len(claimed.deliveries) == 8
-        store.run(store.confirm("default", claimed.deliveries))
+        store.ask(store.confirm("default", claimed.deliveries))
 
     def cancel(self) -> None:
         """One pending event."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from harness import Bench, bench, percentiles
 from listening import listening, read_notes
+from rig.outsider import Outsider
 from rig.waiting import wait_until
 
 from celery_dtimer import DTimer, Post
@@ -41,19 +42,21 @@ def task_message(b: Bench, task: str, queue: str) -> bytes:
     return payload
 
 
-def post_flood(url: str, payload: bytes, events: int) -> None:
+def post_flood(kind: type[DTimer], url: str, payload: bytes, events: int) -> None:
     """Post events that are all due, at one instant."""
     eta = datetime(2020, 1, 1, tzinfo=UTC)
-    with DTimer(url, queues=(FLOOD,)) as timer:
+    with kind(url, queues=(FLOOD,)) as timer:
         for posted in range(0, events, 50_000):
             timer.post_many(Post(payload, eta=eta) for _ in range(min(50_000, events - posted)))
 
 
-def at_a_pace(url: str, queue: str, others: int, seconds: float, do: Callable[[DTimer, str], float]) -> list[float]:
+def at_a_pace(
+    kind: type[DTimer], url: str, queue: str, others: int, seconds: float, do: Callable[[DTimer, str], float]
+) -> list[float]:
     """Do something with so many new ids, evenly; returns what each took, in seconds."""
     taken = []
     start = time.monotonic()
-    with DTimer(url, queues=(queue,)) as timer:
+    with kind(url, queues=(queue,)) as timer:
         for number in range(others):
             time.sleep(max(0.0, start + seconds * number / others - time.monotonic()))
             taken.append(do(timer, f"{queue}-{number}"))
@@ -105,6 +108,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with bench() as b, b.server.client(1) as client:
         url = b.server.url_of(1)
+        kind: type[DTimer] = Outsider if arguments.workers else DTimer
+        with kind(url) as timer:
+            due = timer.shards[0].keys.due(FLOOD)
         payloads = {
             queue: task_message(b, task, queue) if arguments.workers else PAYLOAD
             for queue, task in ((FLOOD, "nothing"), (OWN, "mark"), (SHARED, "mark"))
@@ -113,14 +119,14 @@ def main() -> None:
             **{f"posts to {queue!r}": (queue, post_one(payloads[queue])) for queue in (OWN, SHARED)},
             "cancels": ("never", cancel_one),
         }
-        post_flood(url, payloads[FLOOD], arguments.events)
+        post_flood(kind, url, payloads[FLOOD], arguments.events)
         client.config_set("slowlog-log-slower-than", SLOW_US)
         client.config_set("slowlog-max-len", SLOW_KEPT)
         client.slowlog_reset()
         with draining(b, url, arguments.max_events, workers=arguments.workers) as files:
 
             def left() -> int:
-                return client.zcard(f"{{dt:0}}:due:{FLOOD}")
+                return client.zcard(due)
 
             def run() -> dict[str, tuple[float, float]]:
                 found: dict[str, tuple[float, float]] = {}
@@ -133,7 +139,7 @@ def main() -> None:
             threads = [
                 threading.Thread(
                     target=lambda name=name, queue=queue, do=do: taken.update(
-                        {name: at_a_pace(url, queue, arguments.others, arguments.seconds, do)}
+                        {name: at_a_pace(kind, url, queue, arguments.others, arguments.seconds, do)}
                     )
                 )
                 for name, (queue, do) in jobs.items()

@@ -151,7 +151,7 @@ def test_a_broker_that_is_killed_five_times_while_5000_events_fire_loses_none_of
     assert min(row["at"] - row["due"] for row in rows) >= 0
     for (names_before, _), (names, _) in zip(before, after, strict=True):
         assert names == names_before
-        assert names.count("dtimer-listener") == names.count("dtimer-waker") == 1
+        assert names.count("dtimer-listener") == names.count("dtimer-wake") == 1
     for worker in workers:
         assert "could not be fired" not in worker.logs()
         assert "Traceback" not in "".join(line for line in worker.logs().splitlines() if "dtimer" in line)

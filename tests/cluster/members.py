@@ -141,7 +141,7 @@ def is_empty(timer: DTimer) -> bool:
 
 
 def blocks(server: RedisServer) -> bool:
-    """Whether a waker blocks on this server."""
+    """Whether a wake thread blocks on this server."""
     with server.client() as watcher:
         return "blpop" in {row["cmd"] for row in watcher.client_list() if "b" in row["flags"]}
 

@@ -67,11 +67,11 @@ class TestFailover:
         ids = [proj.shared.post_in(i / 10, i).id for i in range(60)]
         fleet.wait_for_replicas()
         wait_for_records(10)
-        old = fleet.master_of("{dt:1}:events")
+        old = fleet.master_of("{dt:tasks:1}:events")
         old.kill()
         # It goes on trying, and is no conflict with itself.
         ids += [proj.shared.post((i,), delay=0.5, retry_policy=POLICY).id for i in range(12)]
-        fleet.wait_for_failover("{dt:1}:events", old)
+        fleet.wait_for_failover("{dt:tasks:1}:events", old)
         wait_until(lambda: set(ids) <= {row["id"] for row in proj.records()}, "all tasks", 30)
         wait_until(lambda: is_empty(timer), "the last confirm", 30)
         rows = proj.records()
@@ -107,7 +107,7 @@ class TestChaos:
             for number in range(self.KILLS):
                 workers[number % 2].kill()
                 workers[number % 2].restart()
-                fleet.fail_over(f"{{dt:{number % 5}}}:events")
+                fleet.fail_over(f"{{dt:tasks:{number % 5}}}:events")
                 fleet.heal()
 
         posted = []

@@ -48,8 +48,7 @@ def do(timer, name, event_id, *rest):
 @pytest.fixture(params=[None, 7], ids=["as it is", "what is left out is searched for"])
 def both(request, monkeypatch, redis_url, expected_keys):
     if request.param is not None:
-        monkeypatch.setattr("celery_dtimer.timer.shards.READ_THROUGH", request.param)
-    expected_keys.append("{dt:0}:shards")
+        monkeypatch.setattr("celery_dtimer.timer.storing.namespace.READ_THROUGH", request.param)
     with DTimer(redis_url, shards=5) as many, DTimer(redis_url, namespace="single", shards=1) as one:
         yield many, one
 

@@ -10,7 +10,7 @@ import pytest
 from members import Member, ids_of, keep, shard_of, wait_until_empty
 from rig.waiting import wait_until
 
-from celery_dtimer import Cancellation, Counts, Post, PostManyError, State
+from celery_dtimer import Answer, Counts, Post, PostManyError, State
 from celery_dtimer.timer.times import ms_to_datetime
 
 SHARDS = 4
@@ -215,7 +215,7 @@ def test_counts_are_those_of_all_shards(timer, claim, one_each):
     park(timer, deliveries[0])
     park(timer, deliveries[1])
     assert timer.count() == Counts(pending=20, leased=2, parked=2)
-    assert [timer.cancel(delivery.id) for delivery in deliveries[:2]] == [Cancellation.CANCELLED] * 2
+    assert all(timer.cancel(delivery.id) for delivery in deliveries[:2])
     assert all(timer.confirm(delivery) for delivery in deliveries[2:])
     assert timer.count() == Counts(pending=20, leased=0, parked=0)
 
@@ -232,8 +232,8 @@ def test_each_event_is_found_moved_and_cancelled_where_it_is(timer, one_each):
         assert timer.peek(event_id).due_at < eta
         assert timer.change_eta(event_id, eta)
         assert timer.peek(event_id).due_at == eta
-        assert timer.cancel(event_id) is Cancellation.CANCELLED
-        assert timer.cancel(event_id) is Cancellation.UNKNOWN
+        assert timer.cancel(event_id)
+        assert timer.cancel(event_id) == Answer()
         assert timer.peek(event_id) is None
         assert not timer.change_delay(event_id, 60)
         assert not timer.replay(event_id)
@@ -257,7 +257,7 @@ def test_a_delivery_is_settled_in_its_shard_and_only_once(timer, claim, one_each
         deliveries = claim()
         assert sorted(delivery.id for delivery in deliveries) == sorted(one_each)
         assert all(timer.renew(delivery) for delivery in deliveries)
-        assert all(timer.cancel(delivery.id) is Cancellation.DELIVERED for delivery in deliveries)
+        assert all(timer.cancel(delivery.id).state is State.LEASED for delivery in deliveries)
         assert all(settle(delivery) for delivery in deliveries)
         assert not any(settle(delivery) or timer.renew(delivery) for delivery in deliveries)
     assert all(timer.cancel(event_id) for event_id in one_each)
@@ -270,7 +270,7 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("dtimer")]
 
 
-def test_one_listener_has_one_loop_and_one_waker_for_all_shards(place, join):
+def test_one_listener_has_one_loop_and_one_wake_thread_for_all_shards(place, join):
     assert threads() == []
     member = join(place.url, shards=SHARDS)
     wait_until(lambda: len(threads()) == 2, "its threads")

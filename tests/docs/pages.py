@@ -9,7 +9,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 #: All that a reader finds, the README of the repository included.
-PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
+PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "tests/README.md"))]
 
 #: A comment before a Python block that is only to be read.
 NOT_RUN = "<!-- not run -->"

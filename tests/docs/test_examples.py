@@ -6,7 +6,6 @@ before it.
 
 import re
 import sys
-from dataclasses import fields
 
 import pytest
 from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold
@@ -15,13 +14,18 @@ from rig.waiting import wait_until
 
 import celery_dtimer
 from celery_dtimer import errors
-from celery_dtimer.settings import PREFIX, Settings
+from celery_dtimer.settings import NAMES, PREFIX, Settings
+from celery_dtimer.timer.options import OPTIONS
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
-RUNNABLE = [page for page in PAGES if page != TUTORIAL and blocks(page)]
+#: Its examples are projects: see test_frameworks.py.
+FRAMEWORKS = REPOSITORY / "docs" / "frameworks.md"
+#: Its example is a test: see test_tests_readme.py.
+TESTS_README = REPOSITORY / "tests" / "README.md"
+RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, FRAMEWORKS, TESTS_README) and blocks(page)]
 
-#: Names with the settings' prefix that are none: a decorator, and what log records carry.
-OTHER_NAMES = {"task", "event", "listener"}
+#: Names with the settings' prefix that are none: a decorator, an attribute of tasks, what log records carry, commands.
+OTHER_NAMES = {"task", "options", "event", "listener", "pause", "resume"}
 
 
 def text_of(pages):
@@ -61,6 +65,7 @@ class TestTutorial:
         yield names
         names.clear()
 
+    @pytest.mark.slow
     def test_the_tutorial_works(self, names, start_worker, expected_keys):
         expected_keys.append("{*")
         app, post, ask, kill, dead, written = blocks(TUTORIAL)
@@ -90,12 +95,12 @@ def test_a_page_that_says_what_is_not_so_fails():
         hold(1, "<State.PENDING: 'pending'>", {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_within_the_repository_leads_somewhere(page):
     assert list(broken_links(page)) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_test_that_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"tests/[\w/]+\.py", text))
@@ -108,16 +113,18 @@ def test_every_setting_that_a_page_names_exists():
     text = text_of(PAGES)
     named = set(re.findall(rf"(?<!\w){PREFIX}([a-z_]+[a-z])\b", text))
     named |= {name.lower() for name in re.findall(r"\bCELERY_DTIMER_([A-Z_]+[A-Z])\b", text)}
-    assert named - OTHER_NAMES <= {field.name for field in fields(Settings)}
+    assert named - OTHER_NAMES <= set(NAMES)
 
 
-@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
-def test_every_setting_is_in_its_table_with_its_default_and_in_every_form(field):
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_in_its_table_with_its_unit_and_default_and_in_every_form(name):
+    field = Settings.__dataclass_fields__[name]
     page = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
     [row] = re.findall(rf"^\| `{PREFIX}{field.name}` \|(.*)$", page, re.MULTILINE)
     if field.name != "url":
         default = f'"{field.default}"' if isinstance(field.default, str) else field.default
-        assert row.split("|")[2].strip() == f"`{default}`"
+        _, unit, shown, *_ = (column.strip() for column in row.split("|"))
+        assert (unit, shown) == (OPTIONS[name].unit, f"`{default}`")
     assert f"{field.name}=..." in page
     assert f"`CELERY_DTIMER_{field.name.upper()}`" in page
 

@@ -11,8 +11,8 @@ from redis.sentinel import Sentinel
 from rig.sentinels import NAME
 from rig.waiting import wait_until
 
-from celery_dtimer import DTimer, NotReplicatedError, Post, TimerUnavailableError
-from celery_dtimer.timer.scripts import load
+from celery_dtimer import DTimer, NotReplicatedError, Post, TimerUnavailableError, get_timer
+from celery_dtimer.timer.storing.scripts import load
 
 POLICY = {"max_retries": 100, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
 
@@ -47,7 +47,7 @@ def is_empty(timer):
 
 
 def blocks(server):
-    """Whether a waker blocks on this server."""
+    """Whether a wake thread blocks on this server."""
     with server.client() as watcher:
         return "blpop" in {row["cmd"] for row in watcher.client_list() if "b" in row["flags"]}
 
@@ -95,7 +95,7 @@ def test_events_fire_on_the_new_master_and_none_early(fleet, make_timer, given):
     assert min(late for _, late in handler.seen) >= 0
     # Again, what had been claimed or confirmed, and had not reached the replica.
     assert len(handler.ids) <= len(ids) + 2 * 50
-    wait_until(lambda: blocks(new), "the waker to block on the new master", 20)
+    wait_until(lambda: blocks(new), "the wake thread to block on the new master", 20)
     poster.post(b"p", 0, id="last")
     wait_until(lambda: handler.ids[-1] == "last", "an event of the new master alone")
     assert len(handler.errors) == 1
@@ -152,7 +152,7 @@ def test_a_master_that_hangs_is_left_and_comes_back_as_a_replica(fleet, make_tim
     old = fleet.master
     old.pause()
     new = fleet.wait_for_failover(old)
-    wait_until(lambda: blocks(new), "the waker to block on the new master", 20)
+    wait_until(lambda: blocks(new), "the wake thread to block on the new master", 20)
     poster = make_timer()
     poster.post(b"p", 0, id="after")
     wait_until(lambda: handler.ids == ["before", "after"], "the event of the new master")
@@ -212,8 +212,7 @@ def test_a_broker_behind_sentinels_is_the_timers_redis_too(calm_fleet, make_app)
         pass
 
     result = note.post_in(600)
-    with DTimer(calm_fleet.url) as timer:
-        assert timer.peek(result.id) is not None
+    assert get_timer(make_app(dtimer_url=calm_fleet.url)).peek(result.id) is not None
     assert result.cancel()
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 import redis
+from rig.outsider import Outsider
 
-from celery_dtimer import DTimer, message
+from celery_dtimer import message
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def cancel_what_waits(request):
     yield
     if url is None:
         return
-    with DTimer(url) as timer:
+    with Outsider(url) as timer:
         for event in timer.upcoming(limit=10_000):
             timer.cancel(event.id)
 
@@ -38,7 +39,7 @@ def cancel_what_waits(request):
 @pytest.fixture
 def timer(redis_url):
     """A timer that looks at what was posted."""
-    with DTimer(redis_url) as timer:
+    with Outsider(redis_url) as timer:
         yield timer
 
 

@@ -1,15 +1,16 @@
 """install(): once or twice, before or after the tasks, beside other apps, and never in the way."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
-from celery import Celery, Task, shared_task
+from celery import Celery, Task, _state, shared_task
 from kombu import Queue
 from rig.ports import HOST, free_port
 from rig.projects import close_app
 
 from celery_dtimer import DTimerTask, NotInstalledError, TimerResult, dtimer_task, get_timer, install
-from celery_dtimer.posting.install import STEP
+from celery_dtimer.posting.install import STEPS
 
 
 def test_a_second_install_changes_nothing(app, add, published):
@@ -17,7 +18,7 @@ def test_a_second_install_changes_nothing(app, add, published):
     assert install(app) is app
     assert app.send_task is wrapped
     assert app.steps["consumer"] == steps
-    assert sum(1 for step in app.steps["consumer"] if step == STEP) == 1
+    assert sorted(step for step in app.steps["consumer"] if "dtimer" in str(step)) == sorted(STEPS)
     assert add.post_in(60, 1).peek() is not None
     assert published(app) is None
 
@@ -26,7 +27,7 @@ def test_a_second_install_adds_its_settings_even_after_the_first_use(app, add, r
     add.post_in(60, 1).cancel()
     install(app, namespace="other")
     result = add.post_in(60, 1)
-    assert redis_client.keys("{other:0}:*")
+    assert redis_client.keys("{other:tasks:0}:*")
     assert result.cancel()
 
 
@@ -68,7 +69,7 @@ def test_every_kind_of_task_can_be_posted_whether_install_comes_before_or_after(
         install(app)
     for task in (lazy, at_once, with_base, shared, own, class_based):
         result = task.post_in(60, 1)
-        assert type(result) is TimerResult
+        assert isinstance(result, TimerResult)
         assert result.peek() is not None, task.name
         assert task.post((1,), delay=60).cancel()
         assert task.post_at("2100-01-01", 1).cancel()
@@ -130,6 +131,29 @@ def test_a_task_of_an_app_without_install_is_refused_and_told_of_install(make_ap
     ):
         with pytest.raises(NotInstalledError, match=r"app 'shop' .*celery_dtimer\.install\(app\)"):
             post()
+
+
+def test_a_shared_task_in_a_thread_without_an_app_is_told_of_set_default(make_app, monkeypatch):
+    make_app()
+    monkeypatch.setattr(_state, "default_app", None)
+    told = []
+
+    @dtimer_task(name="elsewhere")
+    def elsewhere():
+        pass
+
+    def post():
+        try:
+            elsewhere.post_in(60)
+        except NotInstalledError as exc:
+            told.append(str(exc))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    thread.join()
+    [text] = told
+    assert "'default'" in text
+    assert "app.set_default()" in text
 
 
 def test_a_plain_task_of_an_app_without_install_has_no_new_methods(make_app):
@@ -233,7 +257,7 @@ def test_settings_given_to_install_go_before_the_configuration(make_app, redis_c
         pass
 
     result = given.post_in(60)
-    assert redis_client.keys("{given:0}:*")
+    assert redis_client.keys("{given:tasks:0}:*")
     assert result.peek().max_redeliveries == 3
     assert result.cancel()
 

@@ -2,11 +2,13 @@
 
 import threading
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from datetime import time as dtime
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from celery import Task
 from celery.signals import before_task_publish
 from kombu.exceptions import SerializerNotInstalled
 from rig.ports import HOST, free_port
@@ -49,7 +51,6 @@ def refused(add, keyspace):
     [
         ("60", "'60' (str)"),
         ([60], "[60] (list)"),
-        (True, "True (bool)"),
         (1j, "1j (complex)"),
         (INSTANT, "(datetime)"),
         (float("nan"), "nan"),
@@ -76,7 +77,7 @@ def test_a_delay_that_is_no_span_of_time_is_refused(add, refused, delay, words):
 
 
 def test_a_post_needs_a_delay_or_an_eta_and_not_both(add, refused):
-    assert "delay=None, eta=None" in str(refused(InvalidDelayError))
+    assert "delay=None and eta=None" in str(refused(InvalidDelayError))
     assert "not both" in str(refused(InvalidDelayError, delay=60, eta=INSTANT))
     refused(InvalidDelayError, delay=0, eta=INSTANT)
     with pytest.raises(InvalidDelayError):
@@ -92,7 +93,7 @@ def test_a_post_needs_a_delay_or_an_eta_and_not_both(add, refused):
         0,
         1.5,
         True,
-        date(2100, 1, 1),
+        dtime(12),
         timedelta(1),
         [],
         "",
@@ -118,9 +119,9 @@ def test_an_eta_that_the_apps_time_zone_can_not_say_is_stored(app, add):
 @pytest.mark.parametrize(
     ("task_id", "words"),
     [
-        ("", "1 to 200 bytes of UTF-8, not 0"),
-        ("x" * 201, "1 to 200 bytes of UTF-8, not 201"),
-        ("ü" * 101, "1 to 200 bytes of UTF-8, not 202"),
+        ("", "a string of 1 to 200 bytes of UTF-8, got ''"),
+        ("x" * 201, "1 to 200 bytes of UTF-8, got 'xxx"),
+        ("ü" * 101, "1 to 200 bytes of UTF-8, got 'üüü"),
         ("\ud800", "'\\ud800'"),
         (b"bytes", "b'bytes' (bytes)"),
         (17, "17 (int)"),
@@ -217,11 +218,105 @@ def test_a_payload_of_exactly_the_limit_is_stored_and_one_byte_more_is_not(app, 
     assert caught.value.size == size + 1
 
 
-@pytest.mark.parametrize("option", ["countdown", "producer", "connection", "publisher"])
+@pytest.mark.parametrize("option", ["countdown", "producer", "connection", "publisher", "name", "task_type", "dtimer"])
 def test_options_that_contradict_a_post_are_refused(refused, option):
     error = refused(InvalidEventError, delay=60, **{option: 0 if option == "countdown" else object()})
-    assert f"no {option}" in str(error)
+    assert f"no {option}: " in str(error)
     assert error.argument == option
+
+
+def test_a_content_type_without_a_serialized_body_is_refused(refused):
+    error = refused(PayloadError, delay=60, content_type="text/plain")
+    assert "leave content_type to the serializer" in str(error)
+
+
+def test_options_of_none_contradict_nothing(add):
+    options = dict.fromkeys(("countdown", "producer", "connection", "publisher"))
+    assert add.post((1,), delay=60, **options).peek() is not None
+
+
+@pytest.mark.parametrize(
+    ("countdown", "words"), [(60, "use delay=60"), (0, "use delay=0"), (timedelta(1), "use delay=datetime.timedelta")]
+)
+def test_a_countdown_is_refused_and_told_of_the_delay(refused, countdown, words):
+    error = refused(InvalidEventError, countdown=countdown)
+    assert words in str(error)
+    assert (error.argument, error.value) == ("countdown", countdown)
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("dealy", "delay"),
+        ("etas", "eta"),
+        ("max_redelivery", "max_redeliveries"),
+        ("on_conflicts", "on_conflict"),
+        ("maxwait", "max_wait"),
+        ("expire", "expires"),
+        ("taskid", "task_id"),
+        ("queu", "queue"),
+        ("header", "headers"),
+        ("serialiser", "serializer"),
+        ("softtime_limit", "soft_time_limit"),
+        ("link_errors", "link_error"),
+    ],
+)
+def test_an_option_that_is_misspelt_is_refused_and_told_of_the_right_one(refused, option, meant):
+    error = refused(InvalidEventError, delay=60, **{option: 5})
+    assert f"post() takes no {option}: is {meant} meant?" in str(error)
+    assert (error.argument, error.value) == (option, 5)
+
+
+def test_an_option_of_somebody_elses_is_left_to_the_router_the_task_class_and_the_message(app, stored):
+    class Expiring(Task):
+        def apply_async(self, args=None, kwargs=None, expire=None, **options):
+            return super().apply_async(args, kwargs, headers={"expire": expire}, **options)
+
+    @app.task(name="expiring", base=Expiring)
+    def expiring():
+        pass
+
+    seen = []
+    app.conf.task_routes = (lambda name, args, kwargs, options, task=None, **more: seen.append(options["tenant"]),)
+    result = expiring.post(delay=60, expire=5, tenant="Ada", stamped_headers=["headerz"], headerz="stamp")
+    message = stored(result)
+    assert message.headers["expire"] == 5
+    assert message.headers["stamps"] == {"headerz": "stamp"}
+    assert message.properties["tenant"] == "Ada"
+    assert seen == ["Ada"]
+
+
+def test_an_option_given_to_post_in_is_told_of_post(add, keyspace):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'queue'") as caught:
+        add.post_in(60, 1, queue="mail")
+    assert "an option of the call goes into post(args, kwargs, delay=..., queue=...)" in caught.value.__notes__[0]
+    with pytest.raises(TypeError) as caught:
+        add.post_at(INSTANT, 1, expires=60)
+    assert "post(args, kwargs, eta=..., expires=...)" in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'z'") as caught:
+        add.post_in(60, 1, z=3)
+    assert not hasattr(caught.value, "__notes__")
+    assert keyspace() == {}
+
+
+@pytest.mark.parametrize(
+    ("post", "words"),
+    [
+        (lambda add: add.post_in(INSTANT, 1), "(datetime): an instant is an eta"),
+        (lambda add: add.post_in(INSTANT.date(), 1), "(date): an instant is an eta"),
+        (lambda add: add.post_at(60, 1), "60 (int): a span from now on is a delay"),
+        (lambda add: add.post_at(timedelta(1), 1), "(timedelta): a span from now on is a delay"),
+        (
+            lambda add: add.post(1, delay=60),
+            "args must be a sequence of arguments, got 1 (int): for one argument, (argument,)",
+        ),
+    ],
+)
+def test_what_is_given_in_the_place_of_another_is_told_where_it_belongs(add, keyspace, post, words):
+    with pytest.raises(InvalidEventError) as caught:
+        post(add)
+    assert words in str(caught.value)
+    assert keyspace() == {}
 
 
 @pytest.mark.parametrize(
@@ -387,7 +482,7 @@ def test_a_redis_that_comes_back_in_the_midst_of_a_post_stores_it_once(post_to, 
     [result] = results
     assert result.peek().id == "one"
     with server.client() as client:
-        assert client.zcard("{dt:0}:due:" + remote.app.conf.task_default_queue) == 1
+        assert client.zcard("{dt:tasks:0}:due:" + remote.app.conf.task_default_queue) == 1
 
 
 @pytest.mark.parametrize("on_conflict", ["error", "keep", "replace", "postpone"])
@@ -414,7 +509,7 @@ def test_a_post_that_was_carried_out_and_not_answered_is_stored_once(post_to, st
         [result] = results
         calls = wait_until(lambda: client.info("commandstats")["cmdstat_evalsha"]["calls"], "the attempts")
         assert calls - attempts >= 2, "no attempt was repeated: the test proves nothing"
-        assert client.zcard("{dt:0}:due:" + remote.app.conf.task_default_queue) == 1
+        assert client.zcard("{dt:tasks:0}:due:" + remote.app.conf.task_default_queue) == 1
     assert result.peek() is not None
 
 
@@ -462,7 +557,7 @@ def test_a_redis_at_its_maxmemory_refuses_posts_and_lets_cancel(post_to, start_r
         with pytest.raises(TimerFullError) as caught:
             remote.post((), delay=60, task_id="too much")
         assert not isinstance(caught.value, MemoryError)
-        for words in ("maxmemory", "dtimer_url"):
+        for words in ("maxmemory", "a Redis of its own"):
             assert words in str(caught.value)
         assert client.dbsize() == before
         assert waiting.peek() is not None

@@ -32,7 +32,7 @@ def test_a_task_that_no_replica_has_is_stored_once_and_says_so(make_note, start_
     with pytest.raises(NotReplicatedError) as caught:
         note.post_in(60)
     with server.client() as client:
-        # Each script, this and that of the shards, is sent in full once, to a server that did not know it.
+        # The script is sent in full to a server that did not know it, and again when the namespace is new.
         assert client.info("commandstats")["cmdstat_eval"]["calls"] == 2
     (task_id,) = caught.value.event_ids
     timer = get_timer(note.app)
@@ -47,6 +47,7 @@ def test_a_task_that_was_taken_over_says_so_too(make_note, start_redis):
     assert get_timer(note.app).count().pending == 1
 
 
+@pytest.mark.slow
 def test_a_task_whose_server_dies_while_it_waits_is_posted_again_and_no_conflict(make_note, start_redis):
     server = start_redis(options={"appendonly": "yes", "appendfsync": "always"})
     note = make_note(server.url, dtimer_wait_timeout=4)
@@ -64,9 +65,3 @@ def test_a_task_whose_server_dies_while_it_waits_is_posted_again_and_no_conflict
     thread.join()
     assert get_timer(note.app).peek(caught.value.event_ids[0]) is not None
     assert get_timer(note.app).count().pending == 1
-
-
-def test_a_timer_of_an_app_waits_as_the_app_does(make_note, start_redis):
-    note = make_note(start_redis().url)
-    with pytest.raises(NotReplicatedError, match="0.05 s"):
-        get_timer(note.app).post(b"p", 60)

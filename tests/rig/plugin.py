@@ -6,13 +6,19 @@ another transport. With both, ``start_worker`` starts further workers of ``celer
 """
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import kombu.pools
 import pytest
+from celery import Celery
 from pytest_celery import (
     CELERY_REDIS_BACKEND,
     CELERY_REDIS_BROKER,
@@ -27,7 +33,7 @@ from rig import node_utils
 from rig.brokers import BrokerPlace, filesystem_broker, memory_broker, rabbitmq_broker, sqs_broker
 from rig.containers import ProcessDocker
 from rig.docker_tools import adapt
-from rig.projects import WorkerApp, loaded_project
+from rig.projects import PROJECT_MODULE, WorkerApp, loaded_project
 from rig.rabbitmq import RabbitServer
 from rig.servers import RedisServer
 from rig.sqs import SqsServer
@@ -218,6 +224,47 @@ def worker_app(
             yield project
     finally:
         volume.remove()
+
+
+@pytest.fixture
+def project_apart(
+    docker_client: ProcessDocker, app_file: Path, broker_place: BrokerPlace, result_backend_url: str, timer_url: str
+) -> Iterator[WorkerApp]:
+    """The project in ``app_file``, not loaded here: frameworks and monitors leave much in a process.
+
+    For a ``worker_app`` that a test module makes of it. The module ends as ``proj``, and has Django's settings too.
+    """
+    volume = docker_client.volumes.create(f"project-{uuid.uuid4()}")
+    shutil.copyfile(app_file, volume.path / f"{PROJECT_MODULE}.py")
+    environment = {
+        "BROKER_URL": broker_place.url,
+        "RESULT_BACKEND": result_backend_url,
+        "DTIMER_URL": timer_url,
+    }
+    if "SECRET_KEY" in app_file.read_text("utf-8"):
+        environment["DJANGO_SETTINGS_MODULE"] = PROJECT_MODULE
+    yield WorkerApp(volume, PROJECT_MODULE, environment, Celery(broker=broker_place.url, set_as_current=False), None)
+    volume.remove()
+
+
+@pytest.fixture
+def run_apart(worker_app: WorkerApp) -> Callable[[str], Any]:
+    """Runs Python in a process of its own, where the project is ``proj``, and returns what ``result`` is in the end."""
+
+    def run(code: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import json, {PROJECT_MODULE} as proj\n{code}\nprint(json.dumps(result))"],
+            cwd=worker_app.folder,
+            env={**os.environ, **worker_app.environment},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A Celery project for one test: its module, run by workers and loaded by the test alike."""
 
 import importlib.util
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +13,13 @@ from celery import Celery, _state
 from celery.backends.redis import RedisBackend
 
 from celery_dtimer.extension import ATTRIBUTE
+from rig import declared
 from rig.containers import Volume
 
 PROJECT_MODULE = "proj"
+
+#: Environment variable of a worker without the guard.
+UNGUARDED = "UNGUARDED"
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,16 @@ class WorkerApp:
 def loaded_project(volume: Volume, source: Path, environment: Mapping[str, str]) -> Iterator[WorkerApp]:
     """Put ``source`` into the volume as ``proj.py``, and load it in this process under that very name.
 
+    Behind it comes the guard of declared.py.
+
     The name decides the names of the tasks, so both sides must agree; and it is loaded afresh for each test,
     since it reads the environment.
     """
     target = volume.path / f"{PROJECT_MODULE}.py"
-    shutil.copyfile(source, target)
+    guard = f"{Path(declared.__file__).read_text()}\n\ninstall()\n"
+    # The guard reads this commit's scripts: a worker of another commit goes without it.
+    guarded = f"import os\nif '{UNGUARDED}' not in os.environ:\n    exec({guard!r}, {{'__name__': 'declared'}})\n"
+    target.write_text(f"{source.read_text()}\n\n{guarded}")
     spec = importlib.util.spec_from_file_location(PROJECT_MODULE, target)
     module = importlib.util.module_from_spec(spec)
     current = _state._tls.current_app

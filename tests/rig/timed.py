@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from celery_dtimer import DTimer, get_timer
+from celery_dtimer import TaskTimer, get_timer
 from rig.projects import WorkerApp
 from rig.waiting import wait_until
 
@@ -17,7 +17,7 @@ def proj(worker_app: WorkerApp) -> ModuleType:
 
 
 @pytest.fixture
-def timer(proj: ModuleType) -> DTimer:
+def timer(proj: ModuleType) -> TaskTimer:
     """The project's timer."""
     return get_timer(proj.app)
 
@@ -37,7 +37,7 @@ def wait_for_records(proj: ModuleType) -> Callable[..., list[dict]]:
 
 
 @pytest.fixture
-def wait_until_empty(timer: DTimer) -> Callable[..., None]:
+def wait_until_empty(timer: TaskTimer) -> Callable[..., None]:
     """Wait until the timer holds nothing: the last confirm has arrived."""
 
     def wait(timeout: float = 15.0) -> None:

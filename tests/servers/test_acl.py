@@ -6,11 +6,11 @@ The timer's own tests, and a worker, run under it too: see run.py.
 import re
 
 import pytest
+from rig.outsider import Outsider
 from rig.releases import rights, user_of
 from rig.waiting import wait_until
 
 from celery_dtimer.errors import TimerUnavailableError
-from celery_dtimer.timer.dtimer import DTimer
 
 RULES = rights()
 COMMANDS = [rule for rule in RULES if rule.startswith("+")]
@@ -46,7 +46,7 @@ def without(rule):
 def everything(url, admin):
     """Do all that a timer does, as a listener too; return the errors that its error handler was told."""
     errors, rung = [], []
-    with DTimer(url, confirm_timeout=60) as timer:
+    with Outsider(url, confirm_timeout=60) as timer:
         timer.on_event(rung.append)
         timer.on_error(errors.append)
 
@@ -71,14 +71,23 @@ def everything(url, admin):
                 timer.release(delivery)
         if not errors:
             assert timer.peek("parked").reason
+            (event,) = timer.parked()
+            assert timer.parked(after=event.cursor) == []
+            assert timer.replay_many(kind="none").done == 0
+            assert timer.drop_many(["none"]).unknown == ("none",)
             assert timer.replay("parked", 60)
+            assert timer.hold(kind="kind")
+            assert timer.hold(queue="held")
+            assert len(timer.holds()) == 2
+            assert timer.resume(queue="held")
+            assert timer.resume(kind="kind")
             assert timer.cancel("parked")
             timer.post(b"p", 0, id="y")
         if delivery := delivered():
             timer.confirm(delivery)
             timer.post(b"p", 0, id="once", max_redeliveries=0)
         delivered()
-        wait_until(lambda: errors or admin.exists("{dt:0}:polls"), "the listener to look of its own accord")
+        wait_until(lambda: errors or admin.exists("{dt:tasks:0}:polls"), "the listener to look of its own accord")
     return errors
 
 
@@ -93,7 +102,7 @@ def error_of(url, admin):
 
 def test_the_rules_are_enough_and_nothing_else_is_tried(allow, admin):
     assert everything(allow(RULES), admin) == []
-    wait_until(lambda: admin.keys() == [], "the last key to expire")
+    wait_until(lambda: {*admin.keys()} <= {b"{dt:tasks:0}:layout"}, "the last key to expire")
     # redis-py tells Redis its name, and the timer asks for the eviction policy; both are content if they may not.
     refused = {entry[b"object"] for entry in map(as_dict, admin.execute_command("ACL", "LOG"))}
     assert refused <= {b"client", b"client|setinfo", b"info"}
@@ -117,7 +126,7 @@ def test_without_its_keys_there_is_an_error_that_says_so(allow, admin):
 
 def test_the_keys_of_another_namespace_are_out_of_reach(allow):
     with (
-        DTimer(allow(RULES), namespace="other") as timer,
+        Outsider(allow(RULES), namespace="other") as timer,
         pytest.raises(TimerUnavailableError, match=r"answered with an error.*key"),
     ):
         timer.post(b"p", 60)
@@ -133,7 +142,7 @@ def test_other_keys_and_channels_are_out_of_reach(allow, admin):
 def test_another_database_needs_one_more_right(allow):
     for rules, answer in ((RULES, "'select'"), ([*RULES, "+select"], None)):
         url = allow(rules).removesuffix("0") + "1"
-        with DTimer(url) as timer:
+        with Outsider(url) as timer:
             if answer is None:
                 assert timer.count().pending == 0
             else:

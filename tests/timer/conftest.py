@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import redis
-from keyspace import finish
+from rig.keyspace import finish
 
 from celery_dtimer.timer.dtimer import DTimer
 from celery_dtimer.timer.events import Delivery
-from celery_dtimer.timer.store import Store
+from celery_dtimer.timer.storing.shard import Store
 
 
 @pytest.fixture
@@ -41,9 +41,18 @@ def claim(store: Store) -> Callable[..., list[Delivery]]:
         listener: str = "listener",
         holder: str = "holder",
         parked: list[str] | None = None,
+        ahead_ms: int = 0,
     ) -> list[Delivery]:
         names: Sequence[str] = queues or ("default",)
-        call = store.claim(names, listener=listener, holder=holder, nonce=next(nonces), room=room, lease_ms=lease_ms)
+        call = store.claim(
+            names,
+            listener=listener,
+            holder=holder,
+            nonce=next(nonces),
+            room=room,
+            lease_ms=lease_ms,
+            ahead_ms=ahead_ms,
+        )
         claimed = store.read_claim(store.ask(call), names)
         if parked is not None:
             parked += claimed.parked

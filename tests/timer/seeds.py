@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.events import NewEvent
-from celery_dtimer.timer.store import Store
+from celery_dtimer.timer.storing.shard import Store
 from celery_dtimer.timer.times import ms_to_datetime
 
 #: Instants in milliseconds since 1970 that are due for long, and not for long: 2001 and 2096.
@@ -22,6 +23,7 @@ def event(
     payload: bytes = b"payload",
     max_redeliveries: int = 20,
     queue: str = "default",
+    kind: str = "",
 ) -> NewEvent:
     """An event that is due at an instant."""
     return NewEvent(
@@ -31,6 +33,7 @@ def event(
         when_ms=due_ms,
         max_redeliveries=max_redeliveries,
         queue=queue,
+        kind=kind_of(kind),
     )
 
 

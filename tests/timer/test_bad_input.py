@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from keyspace import snapshot
+from rig.keyspace import snapshot
 from seeds import FUTURE_MS, at, event, seed
 
 from celery_dtimer import DTimer, Post
@@ -86,10 +86,17 @@ def test_a_bad_post_is_refused_by_name_and_stores_nothing(timer, redis_client, a
     assert snapshot(redis_client) == before
 
 
+@pytest.mark.parametrize("payload", [["a secret"], {"x": "a secret"}, "a secret\ud800"], ids=label)
+def test_the_refusal_of_a_payload_does_not_show_it(timer, payload):
+    with pytest.raises(InvalidEventError, match="^payload must be bytes or text, got ") as caught:
+        timer.post(payload, 60)
+    assert "a secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("size", [11, 1000])
 def test_a_payload_that_is_too_large_is_refused_with_its_size_the_limit_and_the_setting(redis_url, redis_client, size):
     with DTimer(redis_url, max_payload=10) as timer:
-        with pytest.raises(PayloadTooLargeError, match=f"{size} bytes.*dtimer_max_payload.*10") as caught:
+        with pytest.raises(PayloadTooLargeError, match=f"{size} bytes, and max_payload allows 10") as caught:
             timer.post(b"x" * size, 60)
         assert (caught.value.size, caught.value.limit) == (size, 10)
         with pytest.raises(PayloadTooLargeError):
@@ -191,11 +198,11 @@ def test_a_span_may_be_a_timedelta(name):
     assert getattr(DTimer(NOWHERE, **{name: timedelta(seconds=3)}), name) == 3
 
 
-@pytest.mark.parametrize("namespace", ["", "a b", "a:b", "{a}", "a\n", "x" * 101])
+@pytest.mark.parametrize("namespace", ["", "a b", "a:b", "{a}", "a\n", "x" * 101, None, 5, b"dt", "\ud800"], ids=label)
 def test_a_bad_namespace_is_refused(namespace):
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError, match="^namespace must be a name") as caught:
         DTimer(NOWHERE, namespace=namespace)
-    assert caught.value.setting == "dtimer_namespace"
+    assert (caught.value.setting, caught.value.value) == ("namespace", namespace)
 
 
 BAD_URLS = [
@@ -217,7 +224,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS)
 def test_a_bad_url_is_refused_and_its_password_is_not_shown(url):
-    with pytest.raises(SettingsError, match="dtimer_url") as caught:
+    with pytest.raises(SettingsError, match="^url_or_client ") as caught:
         DTimer(url)
     shown = f"{caught.value}{caught.value.value}{caught.value.__cause__}"
     if url != "hunter2":
@@ -267,11 +274,14 @@ def test_every_operation_on_a_redis_that_is_down_names_the_event():
             with pytest.raises(TimerUnavailableError, match=name) as caught:
                 operation()
             assert caught.value.event_ids == (() if name in {"upcoming", "count"} else ("x",))
+            changed_nothing = name in {"peek", "upcoming", "count"}
+            assert ("changed nothing" in str(caught.value)) == changed_nothing
+            assert ("may or may not" in str(caught.value)) != changed_nothing
             assert "hunter2" not in str(caught.value)
 
 
 def test_a_post_to_a_redis_that_hangs_ends_in_an_error_that_names_the_event(start_redis, monkeypatch):
-    monkeypatch.setattr("celery_dtimer.timer.connect.TIMEOUT", 0.2)
+    monkeypatch.setattr("celery_dtimer.timer.connecting.url.TIMEOUT", 0.2)
     server = start_redis()
     with DTimer(server.url) as timer:
         timer.post(b"p", 60, id="before")

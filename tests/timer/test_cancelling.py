@@ -1,16 +1,15 @@
 """A cancel ends what waits, and says what was so."""
 
 import pytest
-from keyspace import contents, snapshot
+from rig.keyspace import contents, snapshot
 from seeds import FUTURE_MS, PAST_MS, event, seed
 
-from celery_dtimer.timer.events import Cancellation
+from celery_dtimer.timer.events import Answer, State
 
 
 def test_cancel_of_a_pending_event_leaves_nothing(timer, store, redis_client):
     seed(store, event("x", FUTURE_MS))
     answer = timer.cancel("x")
-    assert answer is Cancellation.CANCELLED
     assert answer
     assert snapshot(redis_client) == {}
 
@@ -27,7 +26,7 @@ def test_cancel_of_an_unknown_event_changes_nothing(timer, store, redis_client):
     seed(store, event("x"), event("y", queue="other"))
     before = snapshot(redis_client)
     answer = timer.cancel("z")
-    assert answer is Cancellation.UNKNOWN
+    assert answer == Answer()
     assert not answer
     assert snapshot(redis_client) == before
 
@@ -35,7 +34,7 @@ def test_cancel_of_an_unknown_event_changes_nothing(timer, store, redis_client):
 def test_a_second_cancel_finds_nothing(timer, store):
     seed(store, event("x"))
     assert timer.cancel("x")
-    assert timer.cancel("x") is Cancellation.UNKNOWN
+    assert timer.cancel("x") == Answer()
 
 
 def test_cancel_of_a_due_event_keeps_it_from_being_claimed(timer, store, claim):
@@ -49,7 +48,7 @@ def test_cancel_of_a_leased_event_says_so_and_changes_nothing(timer, store, clai
     (delivery,) = claim()
     before = snapshot(redis_client)
     answer = timer.cancel("x")
-    assert answer is Cancellation.DELIVERED
+    assert answer.state is State.LEASED
     assert not answer
     assert snapshot(redis_client) == before
     assert timer.confirm(delivery)
@@ -59,14 +58,14 @@ def test_cancel_of_a_confirmed_event_finds_nothing(timer, store, claim):
     seed(store, event("x"))
     (delivery,) = claim()
     assert timer.confirm(delivery)
-    assert timer.cancel("x") is Cancellation.UNKNOWN
+    assert timer.cancel("x") == Answer()
 
 
 def test_cancel_of_an_event_that_was_given_back_leaves_nothing(timer, store, claim, redis_client):
     seed(store, event("x"))
     (delivery,) = claim()
     assert timer.release(delivery)
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
     assert claim() == []
 
@@ -74,7 +73,7 @@ def test_cancel_of_an_event_that_was_given_back_leaves_nothing(timer, store, cla
 def test_cancel_of_a_parked_event_leaves_nothing(timer, store, claim, redis_client):
     seed(store, event("x"))
     store.ask(store.park("default", claim(), "why"))
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
 
 
@@ -93,7 +92,7 @@ def test_cancel_after_a_post_beside_a_delivery_ends_both(timer, store, claim, re
     seed(store, event("x"))
     (old,) = claim()
     seed(store, event("x"))
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
     assert not timer.confirm(old)
     assert not timer.renew(old)
@@ -105,7 +104,7 @@ def test_cancel_after_a_post_to_another_queue_tidies_both(timer, store, claim, r
     seed(store, event("x", queue="one"))
     claim("one")
     seed(store, event("x", FUTURE_MS, queue="two"))
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
 
 
@@ -113,9 +112,9 @@ def test_cancel_after_several_posts_beside_deliveries_ends_all(timer, store, cla
     for _ in range(5):
         seed(store, event("x"))
         assert len(claim()) == 1
-    assert timer.cancel("x") is Cancellation.DELIVERED
+    assert timer.cancel("x").state is State.LEASED
     seed(store, event("x"))
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
 
 
@@ -128,7 +127,7 @@ def test_after_a_cancel_no_older_delivery_comes_back_though_a_newer_one_was_conf
     (newer,) = claim()
     assert timer.confirm(newer)
     seed(store, event("x", FUTURE_MS))
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
     assert claim() == []
 
@@ -147,9 +146,9 @@ def test_a_cancel_reaches_all_older_deliveries_though_one_amid_them_ended(
         deliveries += claim()
     assert timer.confirm(deliveries[ended])
     if newest == "leased":
-        assert timer.cancel("x") is Cancellation.DELIVERED
+        assert timer.cancel("x").state is State.LEASED
         assert timer.release(deliveries[3])
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
     assert snapshot(redis_client) == {}
 
 
@@ -161,9 +160,9 @@ def test_an_older_delivery_is_seen_again_once_the_newer_one_is_confirmed(timer, 
     assert timer.peek("x").payload == b"new"
     assert timer.confirm(new)
     assert timer.peek("x").payload == b"old"
-    assert timer.cancel("x") is Cancellation.DELIVERED
+    assert timer.cancel("x").state is State.LEASED
     assert timer.release(old)
-    assert timer.cancel("x") is Cancellation.CANCELLED
+    assert timer.cancel("x")
 
 
 def test_an_older_delivery_is_seen_again_once_the_newer_one_is_delivered_without_a_confirm(timer, store, claim):
@@ -171,7 +170,7 @@ def test_an_older_delivery_is_seen_again_once_the_newer_one_is_delivered_without
     (old,) = claim()
     seed(store, event("x", PAST_MS, payload=b"new", max_redeliveries=0))
     assert [delivery.payload for delivery in claim()] == [b"new"]
-    assert timer.cancel("x") is Cancellation.DELIVERED
+    assert timer.cancel("x").state is State.LEASED
     assert timer.confirm(old)
 
 

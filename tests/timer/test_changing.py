@@ -1,7 +1,7 @@
 """Moving an event that waits: to another instant, and never out of nothing."""
 
 import pytest
-from keyspace import contents, snapshot
+from rig.keyspace import contents, snapshot
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
@@ -9,7 +9,7 @@ from seeds import FUTURE_MS, PAST_MS, at, event, seed
 def test_a_change_moves_the_instant_and_nothing_else(timer, store, redis_client):
     seed(store, event("x", FUTURE_MS), event("y", FUTURE_MS))
     before = snapshot(redis_client)
-    assert timer.change_eta("x", at(FUTURE_MS + 7)) is True
+    assert timer.change_eta("x", at(FUTURE_MS + 7))
     before["{dt:0}:due:default"][b"x"] = FUTURE_MS + 7
     assert snapshot(redis_client) == before
 
@@ -29,7 +29,7 @@ def test_a_change_to_an_earlier_instant_takes_the_promise_over_and_wakes_one_lis
 def test_a_changed_delay_counts_from_now_by_the_servers_clock(timer, store, now_ms):
     seed(store, event("x"))
     before = now_ms()
-    assert timer.change_delay("x", 60) is True
+    assert timer.change_delay("x", 60)
     assert before + 60_000 <= timer.peek("x").due_at.timestamp() * 1000 <= now_ms() + 60_001
 
 
@@ -44,7 +44,7 @@ def test_a_change_to_the_past_makes_the_event_due_now(timer, store, claim):
 @pytest.mark.parametrize("instant_ms", [-1, -5000, 0, 1])
 def test_a_change_to_an_instant_before_1970_is_a_change(timer, store, claim, instant_ms):
     seed(store, event("x", FUTURE_MS))
-    assert timer.change_eta("x", at(instant_ms)) is True
+    assert timer.change_eta("x", at(instant_ms))
     assert [delivery.id for delivery in claim()] == ["x"]
 
 
@@ -63,8 +63,8 @@ def test_a_change_of_what_does_not_wait_is_refused_and_changes_nothing(timer, st
         case "cancelled":
             timer.cancel("x")
     before = snapshot(redis_client)
-    assert timer.change_delay("x", 60) is False
-    assert timer.change_eta("x", at(FUTURE_MS)) is False
+    assert not timer.change_delay("x", 60)
+    assert not timer.change_eta("x", at(FUTURE_MS))
     assert snapshot(redis_client) == before
 
 

@@ -1,7 +1,7 @@
 """Claims, leases and what ends them: confirm, release, lapse, parking, replay."""
 
 import pytest
-from keyspace import contents, snapshot
+from rig.keyspace import contents, shown, snapshot
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
@@ -31,14 +31,14 @@ def test_a_claim_moves_the_event_under_a_lease_and_takes_the_promise(store, clai
     (delivery,) = claim(lease_ms=5000, listener="me", holder="my name")
     after = now_ms()
     found = contents(redis_client)
-    lapse_ms = found["lease:default"][delivery.key]
+    key = shown(delivery.key)
+    lapse_ms = found["lease:default"][key]
     assert before + 5000 <= lapse_ms <= after + 5001
     assert found == {
-        "events": {"x": f"@{delivery.key}"},
-        "leased": {
-            delivery.key: [delivery.token, "my name", 0, PAST_MS, "x", [20, "default", b"payload"]],
-        },
-        "lease:default": {delivery.key: lapse_ms},
+        "leased": {key: [delivery.token, "my name", 0, PAST_MS, "default", 20]},
+        "taken": {key: [20, "default", b"payload"]},
+        "deliveries": {key: 0},
+        "lease:default": {key: lapse_ms},
         "promise": {"default": f"{lapse_ms} me"},
     }
 
@@ -106,7 +106,10 @@ def test_an_event_whose_record_was_deleted_from_outside_is_passed_over(store, cl
     redis_client.delete("{dt:0}:leased")
     assert claim() == []
     assert "lease:default" not in contents(redis_client)
-    redis_client.delete("{dt:0}:events")  # its pointer is what no operation ends
+
+
+#: The keys that there are while something is parked.
+PARKED = {"parked", "parked_at", "parked_ids", "taken"}
 
 
 # --- confirm
@@ -205,7 +208,7 @@ def test_an_event_that_lapsed_too_often_is_parked_with_the_reason(timer, store, 
     assert info.reason == "redelivered too often: the lease lapsed"
     assert (info.payload, info.due_at, info.holder) == (b"payload", at(PAST_MS), None)
     assert before <= info.until.timestamp() * 1000 <= now_ms()
-    assert set(contents(redis_client)) == {"parked"}
+    assert set(contents(redis_client)) == PARKED
 
 
 def test_parking_takes_no_room_from_what_can_be_delivered(store, claim):
@@ -262,7 +265,7 @@ def test_a_release_too_many_parks_with_the_reason(timer, store, claim, redis_cli
     assert store.ask(store.release("default", again, counted=True, reason="again")) == [2]
     info = timer.peek("x")
     assert (info.state, info.reason) == (State.PARKED, "redelivered too often: again")
-    assert set(contents(redis_client)) == {"parked"}
+    assert set(contents(redis_client)) == PARKED
 
 
 def test_several_releases_in_one_call_are_answered_one_by_one(store, claim):
@@ -282,7 +285,7 @@ def test_a_parked_event_is_kept_with_the_reason_and_not_delivered(timer, store, 
     assert store.ask(store.park("default", claim(), "no such task")) == [1]
     info = timer.peek("x")
     assert (info.state, info.reason, info.redeliveries) == (State.PARKED, "no such task", 0)
-    assert set(contents(redis_client)) == {"parked"}
+    assert set(contents(redis_client)) == PARKED
     assert claim() == []
 
 
@@ -363,7 +366,8 @@ def test_events_with_and_without_redeliveries_are_claimed_together(store, claim,
     deliveries = claim()
     assert [delivery.id for delivery in deliveries] == [str(i) for i in range(6)]
     assert [bool(delivery.token) for delivery in deliveries] == [False, True] * 3
-    assert redis_client.hlen("{dt:0}:events") == redis_client.hlen("{dt:0}:leased") == 3
+    assert redis_client.hlen("{dt:0}:events") == 0
+    assert redis_client.hlen("{dt:0}:leased") == redis_client.hlen("{dt:0}:taken") == 3
 
 
 # --- posted again while it is being delivered
@@ -409,5 +413,19 @@ def test_parking_the_old_delivery_leaves_the_new_event_pending(timer, store, cla
     seed(store, event("x", FUTURE_MS, payload=b"new"))
     assert store.ask(store.park("default", [old], "why")) == [1]
     assert timer.peek("x").state is State.PENDING
+    assert timer.cancel("x")
+    assert timer.peek("x").payload == b"old"
+
+
+def test_a_second_parking_of_an_id_keeps_the_first(timer, store, claim):
+    for payload in (b"first", b"second"):
+        seed(store, event("x", payload=payload))
+        store.ask(store.park("default", claim(), "why"))
+    assert timer.count().parked == 2
+    assert timer.peek("x").payload == b"second"
+    assert timer.replay("x")
+    assert timer.peek("x").state is State.PENDING
+    assert timer.cancel("x")
+    assert timer.peek("x").payload == b"first"
     assert timer.cancel("x")
     assert timer.peek("x") is None

@@ -1,13 +1,13 @@
 """A Redis at its maxmemory refuses posts, and lets everything that makes it emptier happen."""
 
 import pytest
-from keyspace import contents
+from rig.keyspace import contents
 from rig.waiting import wait_until
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
 from celery_dtimer import DTimer, Post
 from celery_dtimer.errors import PostManyError, TimerFullError
-from celery_dtimer.timer.events import Cancellation, Counts, State
+from celery_dtimer.timer.events import Counts, State
 
 
 @pytest.fixture
@@ -51,13 +51,22 @@ def test_a_post_is_refused_with_what_to_do_and_stores_nothing(timer, redis_clien
     assert contents(redis_client) == {}
 
 
-@pytest.mark.parametrize("on_conflict", ["keep", "replace", "postpone"])
+@pytest.mark.parametrize("on_conflict", ["replace", "postpone"])
 def test_a_post_of_a_pending_id_is_refused_and_changes_nothing(timer, redis_client, fill, on_conflict):
     timer.post(b"p", 60, id="x")
     before = contents(redis_client)
     fill()
     with pytest.raises(TimerFullError, match="maxmemory"):
         timer.post(b"q", 90, id="x", on_conflict=on_conflict)
+    assert contents(redis_client) == before
+    assert timer.cancel("x")
+
+
+def test_a_post_that_keeps_what_is_pending_needs_no_memory(timer, redis_client, fill):
+    timer.post(b"p", 60, id="x")
+    before = contents(redis_client)
+    fill()
+    assert timer.post(b"q", 90, id="x", on_conflict="keep") == "x"
     assert contents(redis_client) == before
     assert timer.cancel("x")
 
@@ -72,7 +81,7 @@ def test_what_follows_a_delivery_under_its_id_is_stored_before_its_end_and_after
     assert timer.confirm(deliveries["x"])
     for event_id in ("x", "y"):
         assert timer.peek(event_id).state is State.PENDING
-        assert timer.cancel(event_id) is Cancellation.CANCELLED
+        assert timer.cancel(event_id)
 
 
 def test_what_is_due_is_claimed_and_confirmed(timer, store, claim, redis_client, fill):
@@ -152,7 +161,7 @@ def test_events_are_cancelled_whatever_their_state(timer, store, claim, redis_cl
     seed(store, event("pending"))
     fill()
     for event_id in ("parked", "back", "pending"):
-        assert timer.cancel(event_id) is Cancellation.CANCELLED
+        assert timer.cancel(event_id)
     assert contents(redis_client) == {}
 
 
@@ -171,7 +180,7 @@ def test_a_listener_works_its_events_off(timer, redis_client, fill):
     timer.post_many([Post(b"p", i / 100) for i in range(100)])
     fill()
     timer.join()
-    wait_until(lambda: redis_client.exists("{dt:0}:events") == 0, "all events")
+    wait_until(lambda: redis_client.exists("{dt:0}:events", "{dt:0}:taken") == 0, "all events")
     timer.leave()
     assert errors == []
     assert contents(redis_client) == {}

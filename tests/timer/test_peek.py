@@ -1,7 +1,7 @@
 """Peek says where an event is, and changes nothing."""
 
 import pytest
-from keyspace import snapshot
+from rig.keyspace import snapshot
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
 from celery_dtimer.timer.events import EventInfo, State
@@ -45,7 +45,7 @@ def test_peek_of_an_event_that_was_given_back(timer, store, claim, redis_client)
     seed(store, event("x"))
     (delivery,) = claim()
     timer.release(delivery, 60)
-    again_ms = int(redis_client.zscore("{dt:0}:lease:default", delivery.key))
+    again_ms = int(redis_client.zscore("{dt:0}:due:default", delivery.key))
     info = timer.peek("x")
     assert (info.state, info.due_at, info.until) == (State.PENDING, at(again_ms), at(again_ms))
     assert (info.redeliveries, info.holder) == (1, None)
@@ -93,5 +93,5 @@ def test_peek_changes_nothing(timer, store, claim, redis_client, state):
 
 
 def test_peek_of_an_instant_beyond_datetimes_says_the_last_one(timer, store):
-    seed(store, event("x", 10**15))
+    seed(store, event("x", 254_000_000_000_000))
     assert timer.peek("x").due_at.year == 9999

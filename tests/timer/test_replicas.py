@@ -34,7 +34,7 @@ class Pair:
 
 
 def blocks(server):
-    """Whether a waker blocks on this server."""
+    """Whether a wake thread blocks on this server."""
     with server.client() as watcher:
         return "blpop" in {row["cmd"] for row in watcher.client_list() if "b" in row["flags"]}
 
@@ -83,7 +83,7 @@ def test_a_confirm_is_unavailable_too_and_the_connection_left(pair):
 
 
 @pytest.mark.parametrize("given", ["a URL", "a client"])
-def test_a_listener_and_its_waker_move_to_the_new_master(pair, given):
+def test_a_listener_and_its_wake_thread_move_to_the_new_master(pair, given):
     ids, errors = [], []
     client = contextlib.nullcontext(pair.url) if given == "a URL" else redis.Redis.from_url(pair.url)
     with client as place, DTimer(place) as timer:
@@ -102,24 +102,24 @@ def test_a_listener_and_its_waker_move_to_the_new_master(pair, given):
         with DTimer(pair.url) as poster:
             poster.post(b"p", 0, id="after")
         wait_until(lambda: ids == ["before", "after"], "the event of the new master")
-        wait_until(lambda: blocks(pair.new), "the waker to block there", 20)
+        wait_until(lambda: blocks(pair.new), "the wake thread to block there", 20)
         timer.leave()
     assert len(errors) == 1
 
 
-def test_a_waker_that_did_not_block_during_the_failover_moves_too(pair):
+def test_a_wake_thread_that_did_not_block_during_the_failover_moves_too(pair):
     held, errors = [], []
     with DTimer(pair.url, max_events=1, confirm_timeout=60) as timer:
         timer.on_event(held.append)
         timer.on_error(errors.append)
         timer.join()
-        wait_until(lambda: blocks(pair.old), "the waker to block")
+        wait_until(lambda: blocks(pair.old), "the wake thread to block")
         timer.post(b"p", 0)
         wait_until(lambda: held, "the event that fills the listener")
         timer.post(b"p", 0)
-        wait_until(lambda: not blocks(pair.old), "the waker to be idle")
+        wait_until(lambda: not blocks(pair.old), "the wake thread to be idle")
         pair.fail_over()
         timer.max_events = 2
         wait_until(lambda: errors, "the error")
-        wait_until(lambda: blocks(pair.new), "the waker to block on the new master", 20)
+        wait_until(lambda: blocks(pair.new), "the wake thread to block on the new master", 20)
         timer.leave()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_dtimer.errors import InvalidDelayError
+from celery_dtimer.errors import InvalidDelayError, InvalidEventError
+from celery_dtimer.timer.options import seconds
 from celery_dtimer.timer.times import EPOCH, LAST_MS, delay_to_ms, eta_to_ms, ms_to_datetime
 
 CENTURIES = 86_400.0 * 365 * 1000
@@ -119,3 +120,80 @@ def test_the_first_and_the_last_datetime_of_any_zone_are_etas(offset):
 def test_an_instant_beyond_the_year_9999_is_said_as_its_last_millisecond():
     assert ms_to_datetime(LAST_MS + 1) == ms_to_datetime(LAST_MS)
     assert ms_to_datetime(LAST_MS) == datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+
+
+def foreign(name):
+    """An operator of a subclass that does not get on with the plain class."""
+
+    def operator(*operands):
+        raise AttributeError(f"{name} of {operands}")
+
+    return operator
+
+
+OPERATORS = ("add", "radd", "sub", "rsub", "neg", "pos", "abs", "mul", "truediv", "floordiv", "mod", "divmod")
+Span = type("Span", (timedelta,), {f"__{name}__": foreign(name) for name in OPERATORS})
+Instant = type("Instant", (datetime,), {f"__{name}__": foreign(name) for name in OPERATORS})
+
+
+@given(st.timedeltas(timedelta(), timedelta(days=200_000)))
+def test_a_timedelta_of_a_subclass_is_read_as_one_of_no_subclass(delta):
+    span = Span(delta.days, delta.seconds, delta.microseconds)
+    assert delay_to_ms(span) == delay_to_ms(delta)
+    assert seconds("span", None).check(span) == delta.total_seconds()
+
+
+@given(st.datetimes(timezones=st.timezones() | st.just(UTC) | st.none()))
+def test_a_datetime_of_a_subclass_is_read_as_one_of_no_subclass(eta):
+    instant = Instant(*eta.timetuple()[:6], eta.microsecond, eta.tzinfo, fold=eta.fold)
+    assert eta_to_ms(instant, naive_in_utc=True) == eta_to_ms(eta, naive_in_utc=True)
+    if eta.tzinfo is not None:
+        assert eta_to_ms(instant) == eta_to_ms(eta)
+
+
+def test_a_naive_eta_is_refused_unless_it_is_to_be_in_utc():
+    naive = datetime(2030, 1, 1, 12)  # noqa: DTZ001 - that is the point
+    with pytest.raises(InvalidDelayError, match="naive"):
+        eta_to_ms(naive)
+    assert eta_to_ms(naive, naive_in_utc=True) == eta_to_ms(naive.replace(tzinfo=UTC))
+
+
+class NotATime(datetime):
+    """What pandas has for that."""
+
+    def utcoffset(self):
+        raise ValueError("no utcoffset")
+
+
+def test_a_datetime_that_is_no_instant_is_refused():
+    with pytest.raises(InvalidDelayError, match="no utcoffset"):
+        eta_to_ms(NotATime(2030, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [(2, 2), (2.5, 2.5), (Decimal("2.5"), 2.5), (Fraction(5, 2), 2.5), (timedelta(seconds=2.5), 2.5)],
+)
+def test_a_span_is_a_number_of_any_kind_or_a_timedelta(span, expected):
+    assert seconds("span", None, least=1, most=5).check(span) == expected
+
+
+@pytest.mark.parametrize(
+    "span", [True, "2", None, 0, 6, timedelta(seconds=6), math.nan, math.inf, Decimal("sNaN"), 10**400]
+)
+def test_a_span_that_is_none_or_out_of_its_range_is_refused(span):
+    with pytest.raises(
+        InvalidEventError, match="^span must be a finite number of seconds or a timedelta, 1 s to 5 s, got "
+    ):
+        seconds("span", None, least=1, most=5).check(span)
+
+
+class Unitless(int):
+    """A span of NumPy's, which is a number of an unknown unit."""
+
+    dtype = type("dtype", (), {"kind": "m"})()
+
+
+def test_a_number_whose_unit_nobody_knows_is_refused():
+    with pytest.raises(InvalidDelayError, match="Unitless"):
+        delay_to_ms(Unitless(5))

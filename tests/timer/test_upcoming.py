@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from keyspace import snapshot
+from rig.keyspace import snapshot
 from seeds import FUTURE_MS, PAST_MS, at, event, seed
 
 from celery_dtimer.timer.dtimer import Post
@@ -110,3 +110,27 @@ def test_a_queue_is_seen_as_long_as_it_holds_anything(timer, store, claim):
     assert ids(timer.upcoming()) == ["b"]
     claim("one", room=0)
     assert ids(timer.upcoming()) == ["b"]
+
+
+def test_what_was_given_back_is_upcoming_and_counted(timer, store, claim):
+    seed(store, event("x", queue="one", payload=b"back"), event("y", FUTURE_MS, queue="one"))
+    (delivery,) = claim("one")
+    assert timer.count() == Counts(pending=1, leased=1, parked=0)
+    assert store.ask(store.release("one", [delivery], backoff_ms=3_600_000, counted=True)) == [1]
+    assert [(row.id, row.queue, row.payload) for row in timer.upcoming(payloads=True)] == [
+        ("x", "one", b"back"),
+        ("y", "one", b"payload"),
+    ]
+    assert ids(timer.upcoming(offset=0, duration=7200)) == ["x"]
+    assert timer.count() == Counts(pending=2, leased=0, parked=0)
+    assert timer.count(duration=7200).pending == 1
+
+
+def test_a_page_of_large_payloads_is_read_in_several_calls_of_bounded_bytes(timer, store, monkeypatch):
+    size = 100_000
+    timer.post_many(Post(bytes([i]) * size, eta=at(FUTURE_MS + i), id=f"{i:02}") for i in range(12))
+    read, ask = [], store.ask
+    monkeypatch.setattr(type(store), "ask", lambda _, call: read.append(ask(call)) or read[-1])
+    page = timer.upcoming(limit=10, payloads=True)
+    assert [(row.id, row.payload[:1]) for row in page] == [(f"{i:02}", bytes([i])) for i in range(10)]
+    assert max(sum(len(row[3]) for row in rows) for rows in read) < 256 * 1024 + size

@@ -9,6 +9,7 @@ from rig.waiting import wait_until
 from celery_dtimer import State, get_timer
 from celery_dtimer.message import StoredMessage, encode
 from celery_dtimer.posting.producer import Posting
+from celery_dtimer.timer.events import NewEvent
 
 CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20, "eventlet": 20}
 SETTLED = 25.0  # seconds; solo runs one task after the other
@@ -66,7 +67,7 @@ class Run:
             payload = b"no message"
             if row.name in bodies:
                 payload = encode(StoredMessage(bodies[row.name], "application/json", "utf-8", headers), event, "celery")
-            self.timer.post(payload, 0, id=event, queue="celery")
+            self.timer.shards.of(event).post([NewEvent(event, payload, "in", 0, 20, "celery")])
 
     def rows(self, name, *events):
         return [

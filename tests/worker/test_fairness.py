@@ -4,14 +4,14 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rig.pools import POOLS
+from rig.pools import pools
 from rig.waiting import wait_until
 
 ONE_SECOND = 1.0  # seconds, in which all that is short has started
 NAMES = ("first", "second")
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=pools("prefork"))
 def pool(request):
     return request.param
 
@@ -60,7 +60,9 @@ def test_short_tasks_do_not_wait_for_long_ones_that_are_due_with_them(proj, star
     wait_until_empty(20)
 
 
-@pytest.mark.parametrize("gap", [0.005, 0.2], ids=["claimed with it", "due while it runs"])
+@pytest.mark.parametrize(
+    "gap", [0.005, pytest.param(0.2, marks=pytest.mark.slow)], ids=["claimed with it", "due while it runs"]
+)
 @pytest.mark.usefixtures("two_workers")
 def test_what_comes_after_a_long_task_runs_in_the_idle_worker(proj, starts, wait_until_empty, gap):
     # Nothing has run here before, so that nobody knows how long it takes.
@@ -87,7 +89,9 @@ def test_what_is_due_beside_a_worker_full_of_the_brokers_tasks_runs_in_the_idle_
     wait_until_empty()
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(20, 0.4), (8, 0.9)], ids=["short tasks", "long ones"])
+@pytest.mark.parametrize(
+    ("count", "seconds"), [(20, 0.4), pytest.param(8, 0.9, marks=pytest.mark.slow)], ids=["short tasks", "long ones"]
+)
 def test_a_worker_full_of_the_brokers_tasks_runs_what_nobody_else_takes_in_between(
     proj, start_worker, pool, starts, wait_until_empty, count, seconds
 ):
@@ -103,6 +107,7 @@ def test_a_worker_full_of_the_brokers_tasks_runs_what_nobody_else_takes_in_betwe
     wait_until_empty()
 
 
+@pytest.mark.slow
 def test_what_is_delivered_once_waits_in_the_worker_and_is_stored_again_at_its_end(
     proj, start_worker, pool, starts, wait_until_empty
 ):

@@ -6,8 +6,8 @@ import pytest
 
 from celery_dtimer import install
 from celery_dtimer.extension import extension_of
-from celery_dtimer.firing import delivery as firing_module
-from celery_dtimer.firing.delivery import Firing
+from celery_dtimer.firing import dispatcher as dispatcher_module
+from celery_dtimer.firing.dispatcher import Dispatcher
 from celery_dtimer.firing.inbox import Inbox
 from celery_dtimer.message import StoredMessage, encode
 from celery_dtimer.timer.events import Delivery
@@ -48,11 +48,13 @@ class StandIn:
 
 
 @pytest.fixture
-def firing(make_app, redis_url, monkeypatch):
-    """A Firing whose listener only writes down what it is told."""
-    monkeypatch.setattr(firing_module, "Listener", StandIn)
+def dispatcher(make_app, redis_url, monkeypatch):
+    """A Dispatcher whose listener only writes down what it is told."""
+    monkeypatch.setattr(dispatcher_module, "Listener", StandIn)
     app = install(make_app(dtimer_url=redis_url))
-    made = Firing(extension_of(app), StandIn())
+    consumer = StandIn()
+    consumer.app = app
+    made = Dispatcher(extension_of(app), consumer)
     made.start()
     yield made
     made._thread.stop()
@@ -63,17 +65,17 @@ PAYLOAD = encode(StoredMessage(b"[[], {}, {}]", "application/json", "utf-8"), "i
 
 def delivery(name):
     return Delivery(
-        id=name, payload=PAYLOAD, queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key="key", token="1"
+        id=name, payload=PAYLOAD, queue="celery", due_ms=0, redeliveries=0, max_redeliveries=1, key=b"key", token="1"
     )
 
 
-def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(firing):
-    firing.pause()
-    firing._receive([delivery("late")])
-    firing.start()
+def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(dispatcher):
+    dispatcher.pause()
+    dispatcher._receive([delivery("late")])
+    dispatcher.start()
     # A pause by the listener's own thread could come after the resume of the main thread, and would last.
-    assert firing._listener.told == ["start", "pause", "late", "resume"]
-    assert firing._channel.is_open
+    assert dispatcher._listener.told == ["start", "pause", "late", "resume"]
+    assert dispatcher._channel.is_open
 
 
 def test_what_another_thread_has_just_taken_from_the_inbox_is_not_taken_twice():
@@ -101,3 +103,16 @@ def taken_from(inbox):
     while (entry := inbox.first()) is not None:
         assert inbox.take(entry)
         yield entry.delivery
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "threads"])
+def test_more_tasks_than_connections_use_the_timer_at_one_instant(
+    proj, start_worker, timer_url, pool, wait_for_records, wait_until_empty
+):
+    option = f"{timer_url}{'&' if '?' in timer_url else '?'}max_connections=2"
+    worker = start_worker(pool=pool, concurrency=40, env={"DTIMER_URL": option, "MAX_EVENTS": "41"})
+    results = [proj.stubborn.post_in(1, 2, 0.1) for _ in range(40)]
+    rows = wait_for_records(80)
+    assert {row["id"] for row in rows if row["retries"] == 1} == {result.id for result in results}
+    wait_until_empty()
+    assert "Redis failed" not in worker.logs()

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from outcome_runs import Run
 from outcome_table import BY_NAME
-from rig.pools import POOLS
+from rig.outsider import Outsider
+from rig.pools import pools
 from rig.waiting import wait_until
 
-from celery_dtimer import DTimer, State
+from celery_dtimer import State
 
 CONFIRM_TIMEOUT = 3.0
 LATE, LIMITED = BY_NAME["returns, acks_late"], BY_NAME["waits longer than that for its rate limit, acks_late"]
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=pools("prefork", "gevent"))
 def pool(request):
     return request.param
 
@@ -64,7 +65,7 @@ class Heir:
 
     def __init__(self, url):
         self.taken = {}
-        self._timer = DTimer(url, queues=["celery"], max_events=100, name="heir")
+        self._timer = Outsider(url, queues=["celery"], max_events=100, name="heir")
         self._timer.on_event(self._take)
 
     def _take(self, delivery):

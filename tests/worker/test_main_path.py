@@ -4,18 +4,22 @@ import time
 
 import pytest
 from rig.core import CoreSuite, MainPath
-from rig.pools import POOLS
+from rig.pools import pools
 
-from celery_dtimer import Cancellation
+from celery_dtimer import State
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=pools("prefork"))
 def pool(request):
     return request.param
 
 
 class TestWithoutAServer(MainPath):
     """The brokers without a hub."""
+
+    @pytest.fixture(params=pools("threads"))
+    def pool(self, request):
+        return request.param
 
     @pytest.fixture(params=["filesystem", "memory"])
     def broker_transport(self, request):
@@ -35,7 +39,7 @@ class TestOnRedis(CoreSuite):
         start_worker(pool=pool)
         result = proj.nap.post_in(0, 1.0)
         wait_for_records(1)
-        assert result.cancel() is Cancellation.DELIVERED
+        assert result.cancel().state is State.LEASED
         assert not result.change_delay(60)
         assert result.get(timeout=15) == 1.0
         wait_until_empty()

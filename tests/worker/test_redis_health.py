@@ -70,8 +70,10 @@ def test_a_worker_that_nobody_wakes_looks_no_sooner_than_it_is_told(
     start_worker()
     found = proj.note.post_in(3600)
     with server.client() as client:
-        wait_until(lambda: not client.hget("{dt:0}:promise", "celery").endswith(b" "), "its promise to wake for that")
-        client.zadd("{dt:0}:due:celery", {found.id: 1})  # behind its back
+        wait_until(
+            lambda: not client.hget("{dt:tasks:0}:promise", "celery").endswith(b" "), "its promise to wake for that"
+        )
+        client.zadd("{dt:tasks:0}:due:celery", {found.id: 1})  # behind its back
         time.sleep(2.5)
         assert timer.peek(found.id).state is State.PENDING
     proj.note.post_in(0)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from outcome_runs import Run
 from outcome_table import BY_NAME
-from rig.pools import POOLS
+from rig.pools import pools
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=pools("prefork", "gevent"))
 def pool(request):
     return request.param
 

@@ -4,7 +4,8 @@ import os
 import signal
 
 import pytest
-from rig.pools import POOLS
+from rig.outsider import Outsider
+from rig.pools import pools
 from rig.waiting import wait_until
 
 from celery_dtimer import State
@@ -12,12 +13,12 @@ from celery_dtimer import State
 CONFIRM_TIMEOUT = 2.0
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=pools("prefork", "threads"))
 def pool(request):
     return request.param
 
 
-@pytest.mark.parametrize("broker_transport", ["filesystem", "memory"])
+@pytest.mark.parametrize("broker_transport", ["memory", pytest.param("filesystem", marks=pytest.mark.slow)])
 def test_a_warm_shutdown_without_a_hub_finishes_what_runs(proj, start_worker, pool, broker_transport, wait_for_records):
     results = [proj.nap.post_in(0, 1.0) for _ in range(6)]
     worker = start_worker(pool=pool, concurrency=1, env={"CONFIRM_TIMEOUT": "300"})
@@ -60,6 +61,9 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_confirm_changes_nothing(
     assert result.get(timeout=10) == 2.0
     wait_until_empty()
     assert [row["event"] for row in proj.records()].count("start") == 2
+    frozen.wait_for_log("leases lost: 1", timeout=10)
+    [line] = [line for line in frozen.logs().splitlines() if "leases lost" in line]
+    assert f"proj.nap[{result.id}]" in line
 
 
 def test_a_lost_pool_process_gives_its_task_back(proj, start_worker, wait_for_records, wait_until_empty):
@@ -74,35 +78,10 @@ def test_a_lost_pool_process_gives_its_task_back(proj, start_worker, wait_for_re
     wait_until_empty()
 
 
-def test_a_task_that_no_worker_knows_yet_waits_for_one_that_does(proj, start_worker, wait_until_empty):
-    old = start_worker(name="old")
-    # Posted by a newer process: this one knows no such task, and sends it by its name.
-    from celery_dtimer.posting.producer import Posting
-
-    result = proj.app.send_task("proj.newcomer", dtimer=Posting("in", 0))
-    old.wait_for_log("is left to others", timeout=10)
-    start_worker(name="new", env={"KNOWS_NEWCOMER": "1"})
-    assert result.get(timeout=45) == "known"
-    wait_until_empty()
-
-
-def test_a_task_that_no_worker_knows_is_parked_in_the_end(proj, start_worker, worker_app, timer, expected_keys):
-    expected_keys.append("{dt:0}:parked")
-    from celery_dtimer.posting.producer import Posting
-
-    (worker_app.folder / "hasty.py").write_text(
-        "from proj import app\nfrom celery_dtimer.firing import channel\nchannel.UNKNOWN_TASK_PATIENCE = 1.0\n"
-    )
-    result = proj.app.send_task("proj.forgotten", (1,), dtimer=Posting("in", 0))
-    start_worker(app_module="hasty")
-    info = wait_until(lambda: (seen := result.peek()) and seen.state is State.PARKED and seen, "the event to be parked")
-    assert "no worker knows the task 'proj.forgotten'" in info.reason
-    assert info.redeliveries == 0
-
-
-def test_what_cannot_be_decoded_is_parked_with_the_reason(proj, start_worker, timer, expected_keys):
-    expected_keys.append("{dt:0}:parked")
-    event = timer.post(b"no message of ours", 0, queue="celery")
+def test_what_cannot_be_decoded_is_parked_with_the_reason(proj, start_worker, timer, timer_url, expected_keys):
+    expected_keys += ["{dt:tasks:0}:parked*", "{dt:tasks:0}:taken"]
+    with Outsider(timer_url) as outsider:
+        event = outsider.post(b"no message of ours", 0, queue="celery")
     start_worker()
     info = wait_until(
         lambda: (seen := timer.peek(event)) and seen.state is State.PARKED and seen, "the event to be parked"

@@ -158,7 +158,7 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
     worker = start_worker(concurrency=2, name="native")
     natively = outcomes(proj)
     # That is there as long as a worker listens.
-    assert set(redis_client.keys("{dt:0}:*")) <= {b"{dt:0}:polls"}
+    assert set(redis_client.keys("{dt:tasks:0}:*")) <= {b"{dt:tasks:0}:polls", b"{dt:tasks:0}:layout"}
     worker.term()
     worker.wait()
 
@@ -173,11 +173,11 @@ def test_every_shape_of_a_call_has_the_same_results_and_records_as_natively(
 def test_a_countdown_below_the_threshold_goes_to_the_broker_unchanged(proj, redis_client):
     install(proj.app, takeover=60)
     result = proj.add.apply_async((1, 2), countdown=59)
-    assert not isinstance(result, TimerResult)
+    assert result.peek() is None
     assert proj.app.send_task("proj.add", (1, 2), eta=datetime.now(UTC) + timedelta(seconds=30)).id
     assert proj.add.apply_async((1, 2), countdown=0).id
     assert proj.add.apply_async((1, 2), countdown=-5).id
-    assert redis_client.keys("{dt:0}:*") == []
+    assert set(redis_client.keys("{dt:tasks:0}:*")) <= {b"{dt:tasks:0}:layout"}
     with proj.app.connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
         sent = queue.get(timeout=5)
@@ -202,7 +202,8 @@ def test_a_countdown_at_the_threshold_goes_to_the_timer_and_keeps_its_id(proj):
 def test_without_a_takeover_a_plain_countdown_does_not_ask_for_the_timers_settings(proj, redis_client):
     # No URL would be had from this broker either; the worker says so when it starts, and a post when it is made.
     install(proj.app, url="nonsense://")
-    assert not isinstance(proj.add.apply_async((1, 2), countdown=60), TimerResult)
+    assert proj.add.apply_async((1, 2), countdown=60).id
+    assert redis_client.keys("{dt:0}:*") == []
     install(proj.app, takeover=10)
     with pytest.raises(SettingsError, match="dtimer_url"):
         proj.add.apply_async((1, 2), countdown=60)

@@ -12,7 +12,6 @@ from celery.exceptions import Ignore, Reject
 from rig.records import record, records  # noqa: F401 - read by the tests
 
 import celery_dtimer
-from celery_dtimer.firing import channel
 
 app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.update(
@@ -21,13 +20,13 @@ app.conf.update(
     result_backend_transport_options=json.loads(os.environ.get("RESULT_BACKEND_OPTIONS", "{}")),
     dtimer_url=os.environ["DTIMER_URL"],
     dtimer_confirm_timeout=float(os.environ.get("CONFIRM_TIMEOUT", "60")),
+    dtimer_unknown_task_patience=1.0,
     dtimer_max_events=int(os.environ["MAX_EVENTS"]) if "MAX_EVENTS" in os.environ else None,
     worker_pool_restarts=True,
     worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN", "0")),
     worker_cancel_long_running_tasks_on_connection_loss=os.environ.get("CANCEL_ON_LOSS") == "1",
 )
 celery_dtimer.install(app)
-channel.UNKNOWN_TASK_PATIENCE = 1.0
 if os.environ.get("COLLECT_GARBAGE") == "0":
     gc.disable()
 

@@ -1,10 +1,10 @@
 """What a listener makes of the server's clock when that was set, and what a claim makes of it."""
 
 import pytest
-from keyspace import contents
+from rig.keyspace import contents
 from seeds import event, seed
 
-from celery_dtimer.timer.steady import TOLERANCE, SteadyClock
+from celery_dtimer.timer.listening.server_clock import TOLERANCE, ServerClock
 
 PATIENCE = 10.0
 
@@ -12,13 +12,13 @@ PATIENCE = 10.0
 @pytest.fixture
 def clock():
     """Told at 100 s, by its own clock, that the server's stands at 5000 s."""
-    clock = SteadyClock(PATIENCE)
+    clock = ServerClock(PATIENCE)
     clock.heard(5000.0, 100.0, 100.0)
     return clock
 
 
 def test_nothing_is_said_before_anything_was_heard():
-    assert SteadyClock(PATIENCE).lapsed_ms(1.0) is None
+    assert ServerClock(PATIENCE).lapsed_ms(1.0) is None
 
 
 def test_leases_lapse_by_a_clock_that_runs_as_it_should(clock):

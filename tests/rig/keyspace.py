@@ -5,8 +5,8 @@ from typing import Any
 
 import redis
 
-from celery_dtimer.timer.events import Delivery
-from celery_dtimer.timer.store import Store
+from celery_dtimer.timer.events import Delivery, Verdict
+from celery_dtimer.timer.storing.shard import Store
 
 _READERS = {
     "hash": lambda client, key: client.hgetall(key),
@@ -17,8 +17,11 @@ _READERS = {
 
 
 def snapshot(client: redis.Redis) -> dict[str, Any]:
-    """Every key of the database with its value as Redis has it: hashes and sorted sets as dicts."""
-    names = sorted(client.scan_iter(count=1000))
+    """Every key of the database with its value as Redis has it: hashes and sorted sets as dicts.
+
+    But that of the layout, which stays for ever.
+    """
+    names = sorted(name for name in client.scan_iter(count=1000) if not name.endswith(b":layout"))
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.type(name)
@@ -46,8 +49,13 @@ def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:
         elif isinstance(value, list):
             read[name] = [reader(item) for item in value]
         else:
-            read[name] = {field.decode(): reader(item) for field, item in value.items()}
+            read[name] = {shown(field): reader(item) for field, item in value.items()}
     return read
+
+
+def shown(field: bytes) -> str:
+    """A field's name as a text; of a key, the byte behind the id as a bar."""
+    return field.decode("latin-1").replace("\xff", "|") if b"\xff" in field else field.decode()
 
 
 def finish(store: Store, client: redis.Redis) -> None:
@@ -56,60 +64,59 @@ def finish(store: Store, client: redis.Redis) -> None:
     ``client`` looks for them: the store's own may do only what the store does.
     """
     keys = store.keys
-    for event_id in {*client.hkeys(keys.events), *client.hkeys(keys.parked)}:
+    for event_id in client.hkeys(keys.events):
         store.cancel(event_id.decode())
-    leases = {key: _lease(record) for key, record in client.hgetall(keys.leased).items()}
-    for name in client.scan_iter(match=f"{keys.prefix}lease:*".replace("{", "[{]")):
-        queue = name.decode().removeprefix(f"{keys.prefix}lease:")
-        held = [
-            Delivery(
-                id=leases[key][4],
-                payload=b"",
-                queue=queue,
-                due_ms=0,
-                redeliveries=0,
-                max_redeliveries=1,
-                key=key.decode(),
-                token=leases[key][0],
-            )
-            for key in client.zrange(name, 0, -1)
-        ]
-        store.ask(store.confirm(queue, held))
-    for event_id in client.hkeys(keys.parked):
-        store.cancel(event_id.decode())
+    # What is in somebody's hands first: the rest of its id can be cancelled then.
+    leases = [(key, *_lease(record)) for key, record in client.hgetall(keys.prefix + "leased").items()]
+    for key, token, _, _, _, queue, _ in sorted(leases, key=lambda lease: not lease[1]):
+        event_id = key.rpartition(b"\xff")[0].decode()
+        if not token:
+            store.cancel(event_id)
+            continue
+        delivery = Delivery(
+            id=event_id, payload=b"", queue=queue, due_ms=0, redeliveries=0, max_redeliveries=1, key=key, token=token
+        )
+        store.ask(store.verdicts(queue, [Verdict(delivery, "confirm")]))
+    for key in client.hkeys(keys.prefix + "parked"):
+        store.cancel(key.rpartition(b"\xff")[0].decode())
+    for field in client.hkeys(keys.prefix + "holds"):
+        what, _, name = field.decode().partition(" ")
+        (store.resume if what == "queue" else store.resume_kind)(name)
+    for damaged in store.damaged():
+        store.drop_damaged(damaged)
 
 
 def _event(record: bytes) -> Any:
-    if record[:1] == b"@":
-        return record.decode()
-    return _texts(unpack(record), 1, 4)
+    return _texts(unpack(record), 1, 4, 5)
 
 
 def _lease(record: bytes) -> Any:
     token, _, packed = record.partition(b"\n")
-    fields = _texts(unpack(packed), 0, 3)
-    fields[4] = _event(fields[4])
-    return [token.decode(), *fields]
+    return [token.decode(), *_texts(unpack(packed), 0, 3)]
 
 
 def _parked(record: bytes) -> Any:
-    fields = _texts(unpack(record), 0)
-    fields[4] = _event(fields[4])
-    return fields
+    return _texts(unpack(record), 0, 4)
 
 
 def _texts(fields: list[Any], *places: int) -> list[Any]:
-    return [field.decode() if i in places else field for i, field in enumerate(fields)]
+    return [shown(field) if i in places else field for i, field in enumerate(fields)]
 
 
 _RECORDS = {
     "events": _event,
+    "taken": _event,
     "leased": _lease,
     "parked": _parked,
     "promise": bytes.decode,
     "wake": bytes.decode,
     "due": int,
     "lease": int,
+    "deliveries": int,
+    "parked_at": int,
+    "parked_ids": int,
+    "damaged": bytes,
+    "holds": int,
 }
 
 _NUMBERS = {

@@ -1,0 +1,102 @@
+"""The examples for frameworks are projects that work, each in a process of its own, beside a worker."""
+
+import pytest
+from pages import EXAMPLE_REDIS, REPOSITORY, blocks
+from rig.waiting import wait_until
+
+PAGE = REPOSITORY / "docs" / "frameworks.md"
+
+#: What a new project of Django has of its own in its settings.
+DJANGO_SETTINGS = """
+SECRET_KEY = "not one"
+USE_TZ = True
+INSTALLED_APPS = ["shop"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"}}
+"""
+
+
+def files(word):
+    """The files of the example that has a word in it, by their names."""
+    named = [(block.source.split("\n", 1)[0].removeprefix("# "), block.source) for block in blocks(PAGE)]
+    if word == "django":
+        return {name: source for name, source in named if name.startswith("shop/")}
+    return {name: source for name, source in named if name == "shop.py" and word in source}
+
+
+@pytest.fixture
+def app_file(tmp_path):
+    """A module that nobody asks for: the examples have names of their own."""
+    file = tmp_path / "unused.py"
+    file.write_text("")
+    return file
+
+
+@pytest.fixture
+def worker_app(project_apart):
+    return project_apart
+
+
+@pytest.fixture
+def run_example(worker_app, redis_server, start_worker, run_apart):
+    """Puts an example into the folder, with delays of a moment, starts a worker of it, and runs code beside it."""
+
+    def run(word, code):
+        found = files(word)
+        assert found
+        for name, source in found.items():
+            target = worker_app.folder / name
+            target.parent.mkdir(exist_ok=True)
+            here = source.replace(EXAMPLE_REDIS, redis_server.url_of(0)[:-1]).replace("86_400", "0.3")
+            target.write_text(here + (DJANGO_SETTINGS if name == "shop/settings.py" else ""))
+        start_worker(pool="threads", app_module="shop")
+        answer = run_apart(code)
+        with redis_server.client() as client:
+            wait_until(lambda: not client.exists("{dt:tasks:0}:leased"), "the last confirm")
+        return answer
+
+    return run
+
+
+def test_the_example_for_flask_works(run_example):
+    code = """
+import shop
+client = shop.flask_app.test_client()
+reminder = client.post("/orders/17").json["reminder"]
+said = shop.app.AsyncResult(reminder).get(timeout=30)
+waits = shop.remind.post_in(3600, "18").id
+result = [said, client.delete(f"/reminders/{waits}").json, client.delete(f"/reminders/{waits}").json]
+"""
+    assert run_example("flask", code) == ["The shop: please pay 17", {"forgotten": True}, {"forgotten": False}]
+
+
+def test_the_example_for_django_works(run_example):
+    code = """
+import shop, time
+from shop.views import order
+from shop.tasks import remind
+answer = order(None, 17)
+assert answer.status_code == 200
+seen = []
+for _ in range(300):
+    seen = [key for key in shop.celery_app.backend.client.keys("celery-task-meta-*")]
+    if seen:
+        break
+    time.sleep(0.1)
+said = json.loads(shop.celery_app.backend.client.get(seen[0]))["result"]
+result = [said, hasattr(remind, "delay_on_commit")]
+"""
+    assert run_example("django", code) == ["please pay 17", True]
+
+
+@pytest.mark.slow
+def test_the_example_for_fastapi_works(run_example):
+    code = """
+import shop
+from fastapi.testclient import TestClient
+with TestClient(shop.api) as client:
+    reminder = client.post("/orders/17").json()["reminder"]
+    said = shop.app.AsyncResult(reminder).get(timeout=30)
+    waits = shop.remind.post_in(3600, "18").id
+    result = [said] + [client.delete(f"/reminders/{waits}").status_code for _ in range(2)]
+"""
+    assert run_example("fastapi", code) == ["please pay 17", 200, 409]
