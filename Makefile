@@ -1,5 +1,6 @@
 # make demo: two workers, a hundred delayed tasks, and one of the workers is killed.
-# make test: all tests, against servers and workers that they start themselves.
+# make test: the tests, against servers and workers that they start themselves, in under four minutes.
+# make test-slow: what that leaves out: every pool, the long attacks, the tutorial. make test-all: all of them.
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
@@ -9,7 +10,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-brokers test-clocks test-servers test-failover lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -21,7 +22,9 @@ FAILOVER_TESTS ?= tests/failover tests/cluster
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
-	@echo "make test   the same for all tests (some minutes); TESTS=tests/timer for a part of them"
+	@echo "make test   the same for the tests (under four minutes); TESTS=tests/timer for a part of them"
+	@echo "make test-slow  those that make test leaves out, in every pool (some minutes)"
+	@echo "make test-all   these two, and all that follow"
 	@echo "make test-brokers  those over RabbitMQ and SQS, which need rabbitmq-server; BROKER_TESTS=... for a part of them"
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
@@ -40,16 +43,20 @@ demo: .venv/installed-demo
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
-# Three processes, whatever the machine: most of a test's time is waiting, but the tests of workers start processes of
-# their own.
+# Five processes on two cores: most of a test's time is waiting.
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest $(TESTS) -n 3 --cov --cov-report=
+	@.venv/bin/python -m pytest $(TESTS) -m "not slow" -n 5
+
+test-slow: .venv/installed-dev
+	@.venv/bin/python -m pytest $(TESTS) -m slow -n 5
+
+test-all: test test-slow test-brokers test-clocks test-servers test-failover
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
-	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 3
+	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 4
 
 # The same for libfaketime.
 test-clocks: .venv/installed-dev
@@ -62,7 +69,7 @@ test-servers: .venv/installed-servers
 	@.venv/bin/python tests/servers/run.py $(SERVERS)
 
 test-failover: .venv/installed-dev
-	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 3
+	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 4
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

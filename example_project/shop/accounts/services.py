@@ -20,7 +20,7 @@ def start_trial(account_id: str, ends_at: datetime | None = None) -> TimerResult
 def extend_trial(account_id: str, ends_at: datetime) -> bool:
     """Let a trial end at another instant. False: it is over."""
     end = TimerResult(state.load("account", account_id)["trial_end"], app=celery_app)
-    return end.change_eta(ends_at)
+    return bool(end.change_eta(ends_at))
 
 
 def close_month(account_id: str, at: datetime) -> TimerResult:

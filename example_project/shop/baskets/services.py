@@ -36,7 +36,7 @@ def hold_basket(basket_id: str, seconds: float) -> bool:
     Returns:
         Whether it is held. False: it has lapsed, or is just about to.
     """
-    return TimerResult(_event_id(basket_id), app=celery_app).change_delay(seconds)
+    return bool(TimerResult(_event_id(basket_id), app=celery_app).change_delay(seconds))
 
 
 def _event_id(basket_id: str) -> str:
