@@ -2,15 +2,16 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from fnmatch import fnmatchcase
+from contextlib import ExitStack, suppress
 
 import pytest
 import redis
 from celery import Celery, _state
 from rig import declared
+from rig.keyspace import forgotten
 from rig.projects import close_app
 from rig.servers import RedisServer
+from rig.waiting import wait_until
 
 from celery_dtimer import install
 
@@ -20,9 +21,7 @@ declared.install()
 
 pytest_plugins = ["rig.plugin", "rig.timed"]
 
-EXPIRY_MS = 2000  # of the keys that the timer lets expire
-
-LAYOUT = "{*}:layout"  # stays for ever
+LAST_CONFIRMS = 5.0  # seconds; a worker takes some milliseconds
 
 watched_server = pytest.StashKey[RedisServer]()
 
@@ -118,9 +117,24 @@ def no_key_left_behind(request: pytest.FixtureRequest, expected_keys: list[str])
     if server is None:
         return
     with server.client() as client:
-        # -2: it has expired since the scan; -1: it never will.
-        lives = {key: client.pttl(key) for key in client.scan_iter(match="{*", count=1000)}
-        found = sorted(key.decode(errors="backslashreplace") for key, ms in lives.items() if ms == -1 or ms > EXPIRY_MS)
-    left = [key for key in found if not any(fnmatchcase(key, pattern) for pattern in (LAYOUT, *expected_keys))]
+        left = forgotten(client, expected_keys)
     if left:
         pytest.fail(f"keys left behind: {left}; expected were: {expected_keys}", pytrace=False)
+
+
+@pytest.fixture
+def last_confirms(request: pytest.FixtureRequest, expected_keys: list[str]) -> Callable[[], None]:
+    """Waits for what the workers still have to say to the timer when a test is over.
+
+    A task's result is stored before its event is confirmed, so a test that ends with a result ends before the
+    confirm. Gives up after some seconds, without an error: ``no_key_left_behind`` says what is left.
+    """
+
+    def wait() -> None:
+        server = request.node.stash.get(watched_server, None)
+        if server is None:
+            return
+        with server.client() as client, suppress(AssertionError, redis.RedisError):
+            wait_until(lambda: not forgotten(client, expected_keys), "the last confirms", LAST_CONFIRMS)
+
+    return wait

@@ -1,12 +1,18 @@
 """All that the timer has stored, as one value that tests compare, and the orderly end of all of it."""
 
 import struct
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import redis
 
 from celery_dtimer.timer.events import Delivery, Verdict
 from celery_dtimer.timer.storing.shard import Store
+
+EXPIRY_MS = 2000  # of the keys that the timer lets expire
+
+LAYOUT = "{*}:layout"  # stays for ever
 
 _READERS = {
     "hash": lambda client, key: client.hgetall(key),
@@ -32,6 +38,14 @@ def snapshot(client: redis.Redis) -> dict[str, Any]:
         name.decode(): dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
         for name, value in zip(names, values, strict=True)
     }
+
+
+def forgotten(client: redis.Redis, expected: Sequence[str] = ()) -> list[str]:
+    """The timer's keys that match none of the ``expected`` glob patterns, and do not expire within seconds."""
+    # -2: it has expired since the scan; -1: it never will.
+    lives = {key: client.pttl(key) for key in client.scan_iter(match="{*", count=1000)}
+    found = sorted(key.decode(errors="backslashreplace") for key, ms in lives.items() if ms == -1 or ms > EXPIRY_MS)
+    return [key for key in found if not any(fnmatchcase(key, pattern) for pattern in (LAYOUT, *expected))]
 
 
 def contents(client: redis.Redis, prefix: str = "{dt:0}:") -> dict[str, Any]:

@@ -268,10 +268,14 @@ def run_apart(worker_app: WorkerApp) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def start_worker(docker_client: ProcessDocker, worker_app: WorkerApp) -> Iterator[WorkerStarter]:
-    """Starts workers of ``worker_app``; see `WorkerStarter`. All of them end with the test."""
+def start_worker(
+    docker_client: ProcessDocker, worker_app: WorkerApp, last_confirms: Callable[[], None]
+) -> Iterator[WorkerStarter]:
+    """Starts workers of ``worker_app``; see `WorkerStarter`. All end with the test, after their last confirms."""
     starter = WorkerStarter(docker_client, worker_app)
     yield starter
+    if starter.working:
+        last_confirms()
     starter.close()
 
 

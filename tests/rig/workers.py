@@ -157,6 +157,11 @@ class WorkerStarter:
         self._started.append(container)
         return WorkerNode.started(container, self._project.app)
 
+    @property
+    def working(self) -> bool:
+        """Whether one of the workers still runs."""
+        return any(container.process is not None and container.process.running for container in self._started)
+
     def close(self) -> None:
         """End and reap every worker that was started, whatever its state."""
         for container in self._started:
