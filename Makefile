@@ -45,10 +45,10 @@ demo: .venv/installed-demo
 
 # Five processes on two cores: most of a test's time is waiting.
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest $(TESTS) -m "not slow" -n 5
+	@.venv/bin/python -m pytest -m "not slow" -n 5 $(TESTS)
 
 test-slow: .venv/installed-dev
-	@.venv/bin/python -m pytest $(TESTS) -m slow -n 5
+	@.venv/bin/python -m pytest -m slow -n 5 $(TESTS)
 
 test-all: test test-slow test-brokers test-clocks test-servers test-failover
 
@@ -56,20 +56,20 @@ test-all: test test-slow test-brokers test-clocks test-servers test-failover
 test-brokers: .venv/installed-brokers
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
-	@.venv/bin/python -m pytest $(BROKER_TESTS) -n 4
+	@.venv/bin/python -m pytest -n 4 $(BROKER_TESTS)
 
 # The same for libfaketime.
 test-clocks: .venv/installed-dev
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import faketime; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); faketime.faketime_library()'
-	@.venv/bin/python -m pytest $(CLOCK_TESTS) -n 2
+	@.venv/bin/python -m pytest -n 2 $(CLOCK_TESTS)
 
 # A server that is missing is said in a line, before anything runs.
 test-servers: .venv/installed-servers
 	@.venv/bin/python tests/servers/run.py $(SERVERS)
 
 test-failover: .venv/installed-dev
-	@.venv/bin/python -m pytest $(FAILOVER_TESTS) -n 4
+	@.venv/bin/python -m pytest -n 4 $(FAILOVER_TESTS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
