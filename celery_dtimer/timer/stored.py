@@ -23,6 +23,10 @@ LIMIT = count("limit", 100, least=1, most=MAX_PAGE)
 #: Events that a page leaves out: the script counts in doubles.
 SKIP = count("skip", 0, most=2**53)
 
+#: Leased events in a page, and those before it: they are read one by one, and no fleet holds many.
+LEASED = count("limit", 100, least=1, most=1000)
+LEASED_SKIP = count("skip", 0, most=10_000)
+
 #: Intervals of a forecast: each is counted by itself.
 STEP = seconds("step", 60.0, least=0.001, most=365 * 86_400.0)
 INTERVALS = count("intervals", 60, least=1, most=1000)
@@ -134,6 +138,7 @@ class StoredEvents(Parking, ABC, Generic[InfoT, UpcomingT]):
         limit: int = LIMIT.default,
         *,
         skip: int = SKIP.default,
+        queue: str | None = None,
         payloads: bool = False,
     ) -> list[UpcomingT]:
         """Return a page of the pending events, soonest first.
@@ -143,6 +148,7 @@ class StoredEvents(Parking, ABC, Generic[InfoT, UpcomingT]):
             duration: Length from the offset (from now, without one); None: without an end.
             limit: Most events of the page, 1 to 10,000.
             skip: Events to leave out, for the next page.
+            queue: Only those of this queue.
             payloads: Whether to read the payloads too.
 
         Raises:
@@ -154,8 +160,24 @@ class StoredEvents(Parking, ABC, Generic[InfoT, UpcomingT]):
             skip=SKIP.check(skip),
             limit=LIMIT.check(limit),
             payloads=payloads or self._reads_payloads,
+            queue=None if queue is None else check_queue(queue),
         )
         return [self._read_upcoming(event, payload=payloads) for event in page]
+
+    def leased(self, limit: int = LIMIT.default, *, skip: int = 0, queue: str | None = None) -> list[InfoT]:
+        """Return a page of the events in listeners' hands, as ``peek`` shows each; the first lease to lapse first.
+
+        Args:
+            limit: Most events of the page, 1 to 1,000.
+            skip: Events to leave out, for the next page, up to 10,000.
+            queue: Only those of this queue.
+
+        Raises:
+            InvalidEventError: One of these is out of its range.
+        """
+        queue = None if queue is None else check_queue(queue)
+        page = self.shards.leased(queue=queue, skip=LEASED_SKIP.check(skip), limit=LEASED.check(limit))
+        return [self._read_info(info) for info in page]
 
     def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
         """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""

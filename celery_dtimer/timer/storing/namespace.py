@@ -16,7 +16,7 @@ from celery_dtimer.errors import TimerUnavailableError, TooManyHoldsError
 from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.connecting.cluster import Cluster
 from celery_dtimer.timer.connecting.server import Server
-from celery_dtimer.timer.events import Counts, Damaged, Hold, ParkedEvent, Upcoming
+from celery_dtimer.timer.events import Counts, Damaged, EventInfo, Hold, ParkedEvent, Upcoming
 from celery_dtimer.timer.owners import DTIMER, Owner
 from celery_dtimer.timer.storing.holding import HELD, NO_PLACE
 from celery_dtimer.timer.storing.keys import Keys
@@ -197,14 +197,31 @@ class Shards:
         """Return the records that could not be read and were put aside."""
         return [damaged for store in self for damaged in store.damaged()]
 
+    def leased(self, *, queue: str | None, skip: int, limit: int) -> list[EventInfo]:
+        """Return a page of what is in listeners' hands, that which lapses first first."""
+        rows: list[tuple[int, str]] = []
+        for store in self:
+            for queues in [[queue]] if queue is not None else store.queues("leased"):
+                rows += store.lapses(queues, skip + limit)
+        ids = [event_id for _, event_id in sorted(rows)[skip : skip + limit]]
+        found = {info.id: info for store in self for info in store.peek_many([i for i in ids if self.of(i) is store])}
+        return [found[event_id] for event_id in dict.fromkeys(ids) if event_id in found]
+
     def upcoming(
-        self, *, offset_ms: int | None, duration_ms: int | None, skip: int, limit: int, payloads: bool
+        self,
+        *,
+        offset_ms: int | None,
+        duration_ms: int | None,
+        skip: int,
+        limit: int,
+        payloads: bool,
+        queue: str | None = None,
     ) -> list[Upcoming]:
-        """Return a page of the pending events, soonest first."""
+        """Return a page of the pending events, of one queue or of all, soonest first."""
         parts = [
             partial(store.upcoming, queues, offset_ms=offset_ms, duration_ms=duration_ms)
             for store in self
-            for queues in store.queues("upcoming")
+            for queues in ([[queue]] if queue is not None else store.queues("upcoming"))
         ]
         skips = _skips(parts, skip) if len(parts) > 1 else [skip]
         if skips is None:

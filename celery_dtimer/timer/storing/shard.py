@@ -7,9 +7,10 @@ if the namespace has another layout or number of shards.
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.events import Answer, Counts, Damaged, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.storing.calls import text_of
-from celery_dtimer.timer.storing.claims import Claims, or_empty
+from celery_dtimer.timer.storing.claims import Claims, id_of, or_empty
 from celery_dtimer.timer.storing.failures import unavailable_named
 from celery_dtimer.timer.storing.holding import Holds
 from celery_dtimer.timer.storing.parking import Parking
@@ -86,22 +87,27 @@ class Store(Claims, Holds, Parking):
 
     def peek(self, event_id: str) -> EventInfo | None:
         """Return an event's state, or None if it is unknown."""
-        reply = self.ask(self.call("peek", self._usual, event_id), event_id)
-        if not reply:
-            return None
-        state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason = reply
-        return EventInfo(
-            id=event_id,
-            state=State(state.decode()),
-            queue=queue.decode(),
-            due_at=ms_to_datetime(due_ms),
-            payload=payload,
-            redeliveries=redeliveries,
-            max_redeliveries=max_redeliveries,
-            holder=holder.decode() or None,
-            until=ms_to_datetime(until_ms),
-            reason=reason.decode() or None,
-        )
+        return info_of(event_id, self.ask(self.call("peek", self._usual, event_id), event_id))
+
+    def lapses(self, queues: Sequence[str], most: int) -> list[tuple[int, str]]:
+        """Return when the leases of some queues lapse, in milliseconds, and of which ids; of each queue the first."""
+        with unavailable_named("leased"):
+            replies = self.server.send(
+                [("ZRANGE", self.keys.lease(queue), 0, most - 1, "WITHSCORES") for queue in queues], patience=TIMEOUT
+            )
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        rows = [row for reply in replies for row in zip(reply[1::2], reply[::2], strict=True)]
+        return [(int(float(lapse)), id_of(key)[0]) for lapse, key in rows]
+
+    def peek_many(self, event_ids: Sequence[str]) -> list[EventInfo]:
+        """Return the states of events, in few round trips, without those that are unknown."""
+        replies: dict[str, Any] = {}
+        if event_ids:
+            self.ask_each({each: self.call("peek", self._usual, each) for each in event_ids}, replies)
+        found = (info_of(event_id, replies[event_id]) for event_id in event_ids)
+        return [info for info in found if info is not None]
 
     def upcoming(
         self,
@@ -160,6 +166,25 @@ class Store(Claims, Holds, Parking):
         """Delete one of them; False if it is not there."""
         with unavailable_named("drop of a damaged record"):
             return bool(self._plain("HDEL", self.keys.damaged, damaged.where))
+
+
+def info_of(event_id: str, reply: Any) -> EventInfo | None:
+    """Read the reply of peek; None: the event is unknown."""
+    if not reply:
+        return None
+    state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason = reply
+    return EventInfo(
+        id=event_id,
+        state=State(state.decode()),
+        queue=queue.decode(),
+        due_at=ms_to_datetime(due_ms),
+        payload=payload,
+        redeliveries=redeliveries,
+        max_redeliveries=max_redeliveries,
+        holder=holder.decode() or None,
+        until=ms_to_datetime(until_ms),
+        reason=reason.decode() or None,
+    )
 
 
 def answer_of(reply: Any) -> Answer:
