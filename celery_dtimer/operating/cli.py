@@ -24,7 +24,8 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
 )
 from celery_dtimer.operating.adopt import Adoption
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.printing import WIDTH, columns, printable, shortened, span
+from celery_dtimer.operating.printing import WIDTH, brief, columns, printable, shortened, span
+from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.operating.workers import broker_errors, check_broker, fired_queues, held_by_workers
 from celery_dtimer.posting.task_timer import get_timer
 from celery_dtimer.timer.connecting.hosts import without_password
@@ -33,6 +34,10 @@ from celery_dtimer.timer.stored import MAX_PAGE
 #: A task in a page of upcoming ones. Its id stands on a line of its own, since it is never shortened.
 ROW = "{due:<19}  {due_in:>10}  {task}"
 SECOND = "    {id}  {notes}"
+HEADS = (Head("DUE (UTC)"), Head("IN", "right"), Head("TASK"))
+
+#: Characters of a value that peek shows to people; the JSON has them all.
+MOST_PEEKED = 10_000
 
 
 @dtimer.command(cls=CeleryCommand)
@@ -79,34 +84,47 @@ def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: boo
     if as_json:
         ctx.obj.echo(json.dumps(rows))
         return
-    if rows:
+    if rows and not show(ctx, HEADS, (_cells(row, event.due_at, now) for row, event in zip(rows, page, strict=True))):
         ctx.obj.echo(ROW.format(due="DUE (UTC)", due_in="IN", task="TASK"))
-    for row, event in zip(rows, page, strict=True):
-        for line in _lines(row, event.due_at, now):
-            ctx.obj.echo(line)
+        for row, event in zip(rows, page, strict=True):
+            for line in _lines(row, event.due_at, now):
+                ctx.obj.echo(line)
     pending = timer.count(duration=within).pending
     ctx.obj.echo(f"{len(rows)} of {pending} pending")
     if fired is None:
         ctx.obj.echo("whether workers consume the queues is unknown: the broker does not answer")
 
 
-def _lines(row: dict[str, Any], due_at: datetime, now: datetime) -> Iterator[str]:
-    """One task of a page, in lines that fit a terminal, whatever is in it."""
+def _facts(row: dict[str, Any], due_at: datetime, now: datetime) -> tuple[str, str, str, str]:
+    """Return when a task is due, in how long, its call, and notes on it."""
     seconds = (due_at - now).total_seconds()
-    due = due_at.strftime("%Y-%m-%d %H:%M:%S")
-    shown = {name: printable("?" if value is None else value) for name, value in row.items()}
+    shown = {name: brief("?" if value is None else value) for name, value in row.items()}
     arguments = [shown[name] for name in ("args", "kwargs") if shown[name] not in {"()", "{}", ""}]
-    line = ROW.format(due=due, due_in=("-" if seconds <= -1 else "") + span(seconds), task="")
-    yield line + shortened(" ".join([shown["task"], *arguments]), WIDTH - len(line))
     notes = [f"queue {shortened(shown['queue'], 20)}"]
     if row["overdue"]:
         notes.append("overdue")
     if row["consumed"] is False:
         notes.append("no worker")
-    second = SECOND.format(id=shown["id"], notes=", ".join(notes))
+    due_in = ("-" if seconds <= -1 else "") + span(seconds)
+    return due_at.strftime("%Y-%m-%d %H:%M:%S"), due_in, " ".join([shown["task"], *arguments]), ", ".join(notes)
+
+
+def _cells(row: dict[str, Any], due_at: datetime, now: datetime) -> list[Cell]:
+    """One task of a page, as a row of a table."""
+    due, due_in, call, notes = _facts(row, due_at, now)
+    return [due, due_in, [call, Whole(row["id"]), notes]]
+
+
+def _lines(row: dict[str, Any], due_at: datetime, now: datetime) -> Iterator[str]:
+    """One task of a page, in lines that fit a terminal, whatever is in it."""
+    due, due_in, call, notes = _facts(row, due_at, now)
+    line = ROW.format(due=due, due_in=due_in, task="")
+    yield line + shortened(call, WIDTH - len(line))
+    task_id = printable(row["id"])
+    second = SECOND.format(id=task_id, notes=notes)
     if columns(second) > WIDTH:
-        yield f"    {shown['id']}"
-        second = SECOND.format(id="", notes=", ".join(notes))
+        yield f"    {task_id}"
+        second = SECOND.format(id="", notes=notes)
     yield second
 
 
@@ -123,7 +141,7 @@ def peek(ctx: Any, task_id: str, as_json: bool) -> None:
     else:
         for name, value in info.as_dict().items():
             if value is not None:
-                ctx.obj.echo(f"{name + ':':<18}{printable(value)}")
+                ctx.obj.echo(f"{name + ':':<18}{brief(value, MOST_PEEKED)}")
     if info is None:
         ctx.exit(1)
 

@@ -15,11 +15,13 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.gauges import Gauges, QueueGauges, read_gauges
 from celery_dtimer.operating.printing import WIDTH, printable, shortened, span
+from celery_dtimer.operating.tables import Head, show
 from celery_dtimer.posting.task_timer import get_timer
 from celery_dtimer.timer.stored import INTERVALS
 
 #: A queue in stats: its name is the last, since it may be long.
-ROW = "{pending:>11}  {due:>11}  {overdue:>11}  {leased:>11}  {queue}"
+ROW = "{:>11}  {:>11}  {:>11}  {:>11}  {}"
+QUEUE_HEADS = (*(Head(name, "right") for name in ("PENDING", "DUE", "OVERDUE", "LEASED")), Head("QUEUE"))
 
 #: Seconds of an interval, by its name.
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -37,27 +39,41 @@ def stats(ctx: Any, as_json: bool) -> None:
     if as_json:
         ctx.obj.echo(json.dumps(asdict(gauges)))
         return
-    for line in _stats(gauges):
+    drawn = show(ctx, QUEUE_HEADS, queue_rows(gauges))
+    for line in summary(gauges) if drawn else _stats(gauges):
         ctx.obj.echo(line)
 
 
 def _stats(gauges: Gauges) -> Iterator[str]:
-    yield ROW.format(pending="PENDING", due="DUE", overdue="OVERDUE", leased="LEASED", queue="QUEUE")
-    for name, queue in sorted(gauges.queues.items(), key=lambda item: (-item[1].pending, item[0])):
-        yield _row(queue, printable(name))
+    yield from plain_rows(queue_rows(gauges))
+    yield from summary(gauges)
+
+
+def queue_rows(gauges: Gauges) -> list[tuple[str, ...]]:
+    """Return the numbers and the name of each queue, the fullest first, and of all together."""
     total = QueueGauges()
     for queue in gauges.queues.values():
         total.pending, total.due = total.pending + queue.pending, total.due + queue.due
         total.overdue, total.leased = total.overdue + queue.overdue, total.leased + queue.leased
-    yield _row(total, "total")
+    ranked = sorted(gauges.queues.items(), key=lambda item: (-item[1].pending, item[0]))
+    return [
+        (*map(str, (queue.pending, queue.due, queue.overdue, queue.leased)), name + (" (held)" if queue.held else ""))
+        for name, queue in [*ranked, ("total", total)]
+    ]
+
+
+def plain_rows(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The same in lines that fit a terminal."""
+    for row in ([head.name for head in QUEUE_HEADS], *rows):
+        line = ROW.format(*row[:-1], "")
+        yield line + shortened(printable(row[-1]), max(10, WIDTH - len(line)))
+
+
+def summary(gauges: Gauges) -> Iterator[str]:
+    """What is so of all queues together."""
     yield f"{gauges.parked} parked, {gauges.damaged} can't be read, {gauges.holds} holds"
-    if total.overdue:
+    if any(queue.overdue for queue in gauges.queues.values()):
         yield f"the oldest overdue task has been due for {span(gauges.oldest_overdue)}"
-
-
-def _row(queue: QueueGauges, name: str) -> str:
-    line = ROW.format(pending=queue.pending, due=queue.due, overdue=queue.overdue, leased=queue.leased, queue="")
-    return line + shortened(name + (" (held)" if queue.held else ""), max(10, WIDTH - len(line)))
 
 
 @dtimer.command(cls=CeleryCommand)

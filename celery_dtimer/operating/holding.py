@@ -1,7 +1,6 @@
 """``hold``, ``resume`` and ``holds``: what no worker claims until it is resumed."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import click
@@ -9,6 +8,7 @@ from celery.bin.base import CeleryCommand, CeleryOption
 
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, printable, shortened
+from celery_dtimer.operating.tables import Head, Whole, show
 from celery_dtimer.posting.task_timer import TaskTimer, get_timer
 from celery_dtimer.timer.checks import check_queue, check_task
 from celery_dtimer.timer.events import Hold
@@ -89,19 +89,25 @@ def holds(ctx: Any, as_json: bool) -> None:
     if not found:
         ctx.obj.echo("nothing is held")
         return
+    if show(
+        ctx,
+        (Head("SINCE (UTC)"), Head("HELD")),
+        ([since, [Whole(held), *notes]] for since, held, notes in map(_facts, found)),
+    ):
+        return
     ctx.obj.echo(f"{'SINCE (UTC)':<19}  HELD")
-    for each in found:
-        for line in _lines(each):
-            ctx.obj.echo(line)
+    for since, held, notes in map(_facts, found):
+        # A long name is never shortened.
+        ctx.obj.echo(f"{since}  {held}")
+        for note in notes:
+            ctx.obj.echo("    " + shortened(note, WIDTH - 4))
 
 
-def _lines(each: Hold) -> Iterator[str]:
-    """One hold, in lines that fit a terminal but for a long name, which is never shortened."""
-    yield f"{each.since:%Y-%m-%d %H:%M:%S}  {each.what} {printable(each.name)}"
-    note = f"{printable(each.by)}: {printable(each.why)}" if each.why else printable(each.by)
-    yield "    " + shortened(f"by {note}", WIDTH - 4)
-    if not each.complete:
-        yield "    not everywhere: a hold or a resume was interrupted; do it again"
+def _facts(each: Hold) -> tuple[str, str, list[str]]:
+    """Return since when something is held, what, and notes on it."""
+    by = f"by {printable(each.by)}: {printable(each.why)}" if each.why else f"by {printable(each.by)}"
+    notes = [by] if each.complete else [by, "not everywhere: a hold or a resume was interrupted; do it again"]
+    return f"{each.since:%Y-%m-%d %H:%M:%S}", f"{each.what} {printable(each.name)}", notes
 
 
 def _named(queues: tuple[str, ...], tasks: tuple[str, ...]) -> list[Named]:

@@ -9,13 +9,16 @@ import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.printing import WIDTH, printable, shortened
+from celery_dtimer.operating.printing import WIDTH, brief, printable, shortened
+from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.posting.task_timer import ParkedTask, get_timer
 from celery_dtimer.timer.events import Unparked
 from celery_dtimer.timer.parking import MAX_PARKED
 
 #: Ids that are named when something was not done; all are in the JSON.
 MOST_NAMED = 20
+
+HEADS = (Head("PARKED (UTC)"), Head("TASK"))
 
 task_option = click.option(
     "--task", cls=CeleryOption, help_group="Choice", metavar="NAME", help="Only tasks of this name."
@@ -54,11 +57,11 @@ def parked(ctx: Any, limit: int, after: str | None, task: str | None, reason: st
     if as_json:
         ctx.obj.echo(json.dumps([event.as_dict() for event in page]))
         return
-    if page:
+    if page and not show(ctx, HEADS, map(_cells, page)):
         ctx.obj.echo(f"{'PARKED (UTC)':<19}  TASK")
-    for event in page:
-        for line in _lines(event):
-            ctx.obj.echo(line)
+        for event in page:
+            for line in _lines(event):
+                ctx.obj.echo(line)
     there = timer.count().parked
     filtered = task is not None or reason is not None
     ctx.obj.echo(f"{len(page)} shown, {there} parked in all" if filtered else f"{len(page)} of {there} parked")
@@ -66,14 +69,26 @@ def parked(ctx: Any, limit: int, after: str | None, task: str | None, reason: st
         ctx.obj.echo(f"the next page: --after {page[-1].cursor}")
 
 
+def _why(event: ParkedTask) -> str:
+    times = f", redelivered {event.redeliveries} times" if event.redeliveries else ""
+    queue = shortened(printable(event.queue), 20)
+    return f"queue {queue}{times}: {brief(event.reason)}"
+
+
+def _cells(event: ParkedTask) -> list[Cell]:
+    """One task of a page, as a row of a table."""
+    return [
+        f"{event.parked_at:%Y-%m-%d %H:%M:%S}",
+        ["?" if event.task is None else event.task, Whole(event.id), _why(event)],
+    ]
+
+
 def _lines(event: ParkedTask) -> Iterator[str]:
     """One task of a page, in lines that fit a terminal but for a long id, which is never shortened."""
     task = printable("?" if event.task is None else event.task)
     yield shortened(f"{event.parked_at:%Y-%m-%d %H:%M:%S}  {task}", WIDTH)
     yield f"    {printable(event.id)}"
-    times = f", redelivered {event.redeliveries} times" if event.redeliveries else ""
-    queue = shortened(printable(event.queue), 20)
-    yield shortened(f"    queue {queue}{times}: {printable(event.reason)}", WIDTH)
+    yield shortened(f"    {_why(event)}", WIDTH)
 
 
 @dtimer.command(cls=CeleryCommand)

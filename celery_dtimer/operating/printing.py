@@ -8,11 +8,20 @@ WIDTH = 80
 #: What stands for what was left out.
 CUT = "…"
 
+#: Characters that are looked at of what is shown in part: arguments may have half a megabyte.
+MOST_SHOWN = 1000
+
 
 def printable(value: object) -> str:
     """Return a value on one line, with nothing in it that a terminal obeys or that turns the line around."""
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def brief(value: object, most: int = MOST_SHOWN) -> str:
+    """Return the beginning of a value, as ``printable`` does."""
+    text = str(value)
+    return printable(text if len(text) <= most else text[:most] + CUT)
 
 
 def columns(text: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from celery.bin.celery import celery
 from click.testing import CliRunner
 from rig.recipes import IMPORTED
+from rig.terminals import run_on_terminal
 
 from celery_dtimer import get_timer
 
@@ -38,6 +39,22 @@ def command(worker_app):
         )
 
     return command
+
+
+@pytest.fixture
+def on_terminal(worker_app):
+    """Runs the command on a terminal of 80 columns: its status, and what it wrote. ``path`` goes before all imports."""
+
+    def on_terminal(*arguments, path="", **options):
+        found = os.pathsep.join([str(path), IMPORTED, os.environ.get("PYTHONPATH", "")]).lstrip(os.pathsep)
+        return run_on_terminal(
+            [sys.executable, "-m", "celery", "-A", "proj", "dtimer", *arguments],
+            cwd=worker_app.folder,
+            env={**os.environ, **worker_app.environment, "PYTHONPATH": found},
+            **options,
+        )
+
+    return on_terminal
 
 
 @pytest.fixture

@@ -1,0 +1,51 @@
+"""A terminal for a command: a pseudo terminal of 80 columns, and what was written to it."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+#: What a terminal obeys: colours, cursor movements, titles.
+CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07)")
+
+WIDTH = 80
+
+
+def run_on_terminal(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 30.0, lines: int = 50
+) -> tuple[int, str]:
+    """Run a command whose output is a terminal; its status, and what it wrote."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, WIDTH, 0, 0))
+    terminal = {"TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": str(lines)}
+    process = subprocess.Popen(argv, cwd=cwd, env={**env, **terminal}, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written, give_up = b"", time.monotonic() + timeout
+    try:
+        while True:
+            ready, _, _ = select.select([ours], [], [], max(0.0, give_up - time.monotonic()))
+            if not ready:
+                process.kill()
+                raise TimeoutError(f"{argv} has not ended after {timeout} s: {written!r}")
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                data = b""
+            if not data:
+                break
+            written += data
+    finally:
+        os.close(ours)
+    return process.wait(timeout), written.decode().replace("\r\n", "\n")
+
+
+def plain(text: str) -> str:
+    """What is left to be read of what was written to a terminal."""
+    return CONTROL.sub("", text)
