@@ -22,6 +22,7 @@ from celery_dtimer.extension import Extension
 from celery_dtimer.posting.eta import eta_of
 from celery_dtimer.timer.checks import check_id, check_payload, kind_of
 from celery_dtimer.timer.events import NewEvent
+from celery_dtimer.timer.storing.progress import tell
 
 #: Messages that are read from a Redis list at a time.
 PAGE = 500
@@ -163,6 +164,7 @@ class Adoption:
     def _adopt(self, raw: Any, queue: str) -> bool:
         """Store a message in the timer, if it is the timer's; whether it may leave the broker."""
         event_id = "?"
+        tell(1)
         try:
             try:
                 found = _of_redis(raw) if isinstance(raw, bytes | str | dict) else _of_kombu(raw)

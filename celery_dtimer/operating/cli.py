@@ -25,6 +25,7 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
 from celery_dtimer.operating.adopt import Adoption
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, brief, columns, printable, shortened, span
+from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.operating.workers import broker_errors, check_broker, fired_queues, held_by_workers
 from celery_dtimer.posting.task_timer import get_timer
@@ -172,7 +173,9 @@ def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_
     adoption = Adoption(extension_of(app), at_least=at_least, dry_run=dry_run)
     with _named(app):
         check_broker(app)
-        report = adoption.run(queues or tuple(app.amqp.queues.consume_from), held_by_workers(app))
+        held = held_by_workers(app)
+        with progress(ctx, "messages", None, as_json=as_json):
+            report = adoption.run(queues or tuple(app.amqp.queues.consume_from), held)
     if as_json:
         ctx.obj.echo(json.dumps({**asdict(report), "dry_run": dry_run}))
     else:

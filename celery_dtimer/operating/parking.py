@@ -10,6 +10,7 @@ from celery.bin.base import CeleryCommand, CeleryOption
 
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, brief, printable, shortened
+from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.posting.task_timer import ParkedTask, get_timer
 from celery_dtimer.timer.events import Unparked
@@ -180,11 +181,14 @@ def _check_choice(ids: tuple[str, ...], task: str | None, reason: str | None, ev
 
 def _settle(ctx: Any, act: Callable[[bool], Unparked], yes: bool, dry_run: bool, as_json: bool, become: str) -> None:
     """Ask, act, and say what was done."""
+    there = None
     if not yes and not dry_run:
-        there = act(True).done
+        with progress(ctx, "counted", None, as_json=as_json):
+            there = act(True).done
         if there:
             click.confirm(f"{there} parked tasks become {become}. Go on?", abort=True, err=True)
-    answer = act(dry_run)
+    with progress(ctx, "parked tasks", there, as_json=as_json):
+        answer = act(dry_run)
     if as_json:
         ctx.obj.echo(json.dumps({**asdict(answer), "dry_run": dry_run}))
     else:

@@ -11,6 +11,7 @@ from celery_dtimer.timer.events import NewEvent
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.storing.claims import BATCH, BATCH_BYTES
 from celery_dtimer.timer.storing.namespace import Shards
+from celery_dtimer.timer.storing.progress import tell
 from celery_dtimer.timer.storing.replicas import joined
 from celery_dtimer.timer.storing.shard import Store
 
@@ -99,6 +100,7 @@ def store_many(
                     unknown=unknown,
                     not_replicated=lacking.event_ids if lacking else (),
                 ) from exc
+            tell(len(batch))
             for event, due_ms in zip(batch, replies, strict=True):
                 (refused if due_ms < 0 else stored).append(event.id)
                 if due_ms >= 0 and on_stored is not None:

@@ -6,6 +6,7 @@ from itertools import islice
 from celery_dtimer.errors import ChangeManyError, TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.events import Answer
 from celery_dtimer.timer.storing.namespace import Shards
+from celery_dtimer.timer.storing.progress import tell
 from celery_dtimer.timer.storing.scripts import Call
 from celery_dtimer.timer.storing.shard import Store, answer_of
 
@@ -48,6 +49,7 @@ def change_many(
                 answers[event_id] = answer_of(reply)
                 if on_answer is not None:
                     on_answer(event_id, answers[event_id])
+            tell(len(replies))
             if failure is not None:
                 asked = not isinstance(failure, TimerUnavailableError) or failure.asked
                 unknown = [event_id for event_id in batch if asked and event_id not in replies]

@@ -9,6 +9,7 @@ from celery_dtimer.errors import TimerUnavailableError
 from celery_dtimer.timer.events import Unparked
 from celery_dtimer.timer.storing.claims import CLAIM, id_of
 from celery_dtimer.timer.storing.namespace import Shards
+from celery_dtimer.timer.storing.progress import tell
 from celery_dtimer.timer.storing.shard import Store
 
 
@@ -80,6 +81,7 @@ class Unparking:
                 else:
                     event_id = name if isinstance(name, str) else id_of(name)[0]
                     (self.unknown if reply == -1 else self.in_use).append(event_id)
+            tell(len(names) - len(left))
 
     def _sum(self) -> Unparked:
         return Unparked(self.done, tuple(self.in_use), tuple(self.unknown))
