@@ -21,6 +21,7 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
     moving,
     parking,
     posting,
+    top,
 )
 from celery_dtimer.operating.adopt import Adoption
 from celery_dtimer.operating.commands import answering, dtimer

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -19,9 +20,18 @@ WIDTH = 80
 
 
 def run_on_terminal(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 30.0, lines: int = 50
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float = 30.0,
+    lines: int = 50,
+    interrupt_at: str | None = None,
 ) -> tuple[int, str]:
-    """Run a command whose output is a terminal; its status, and what it wrote."""
+    """Run a command whose output is a terminal; its status, and what it wrote.
+
+    It is interrupted, as by Ctrl-C, when it has written ``interrupt_at``.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, WIDTH, 0, 0))
     terminal = {"TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": str(lines)}
@@ -41,6 +51,9 @@ def run_on_terminal(
             if not data:
                 break
             written += data
+            if interrupt_at is not None and interrupt_at in written.decode(errors="replace"):
+                process.send_signal(signal.SIGINT)
+                interrupt_at = None
     finally:
         os.close(ours)
     return process.wait(timeout), written.decode().replace("\r\n", "\n")
