@@ -48,7 +48,7 @@ test: .venv/installed-dev
 	@.venv/bin/python -m pytest -m "not slow" -n 5 $(TESTS)
 
 test-slow: .venv/installed-dev
-	@.venv/bin/python -m pytest -m slow -n 5 $(TESTS)
+	@.venv/bin/python -m pytest -m slow -n 5 --maxschedchunk 2 $(TESTS)
 
 test-all: test test-slow test-brokers test-clocks test-servers test-failover
 
@@ -56,7 +56,7 @@ test-all: test test-slow test-brokers test-clocks test-servers test-failover
 test-brokers: .venv/installed-brokers
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import rabbitmq; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); rabbitmq.rabbitmq_script()'
-	@.venv/bin/python -m pytest -n 4 $(BROKER_TESTS)
+	@.venv/bin/python -m pytest -n 4 --maxschedchunk 2 $(BROKER_TESTS)
 
 # The same for libfaketime.
 test-clocks: .venv/installed-dev
@@ -69,7 +69,7 @@ test-servers: .venv/installed-servers
 	@.venv/bin/python tests/servers/run.py $(SERVERS)
 
 test-failover: .venv/installed-dev
-	@.venv/bin/python -m pytest -n 4 $(FAILOVER_TESTS)
+	@.venv/bin/python -m pytest -n 4 --maxschedchunk 2 $(FAILOVER_TESTS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

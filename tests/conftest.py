@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import zip_longest
 
 import pytest
 import redis
@@ -24,6 +25,19 @@ pytest_plugins = ["rig.plugin", "rig.timed"]
 LAST_CONFIRMS = 5.0  # seconds; a worker takes some milliseconds
 
 watched_server = pytest.StashKey[RedisServer]()
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffle
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start the tests that may take longer than others first, on different processes: nobody waits for them at the end.
+
+    A process gets two tests at a time (``--maxschedchunk 2``), so each second one is long.
+    """
+    usual = float(config.getini("timeout") or 0)
+    limits = {item: item.get_closest_marker("timeout") for item in items}
+    long = [item for item, limit in limits.items() if limit and limit.args[0] > usual]
+    others = [item for item in items if item not in set(long)]
+    items[:] = [item for pair in zip_longest(long, others) for item in pair if item is not None]
 
 
 @pytest.fixture(scope="session")
