@@ -46,6 +46,7 @@ def dtimer(state: Any, **_: Any) -> dict[str, Any]:
     extension = extension_of(state.app)
     return {
         "version": celery_dtimer.__version__,
+        "app": state.app.main,
         "namespace": extension.settings.namespace,
         "settings": {name: getattr(extension.settings, name) for name in COMPARED},
         **dispatcher.report(),

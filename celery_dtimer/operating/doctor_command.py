@@ -1,19 +1,16 @@
 """``celery dtimer doctor``: what is wrong, what comes of it, and what to do; and a probe of a worker's progress."""
 
 import json
-import socket
 from dataclasses import asdict
 from typing import Any
 
 import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
-from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.doctor import answers, examine
-from celery_dtimer.operating.doctor_workers import STUCK, is_stuck
+from celery_dtimer.operating.doctor import examine
+from celery_dtimer.operating.liveness import TIMEOUT, look
 from celery_dtimer.operating.printing import printable
-from celery_dtimer.operating.workers import timers_of_workers
 
 HEALTHY, FOUND, NOT_CHECKED = 0, 1, 2
 
@@ -29,11 +26,31 @@ HEALTHY, FOUND, NOT_CHECKED = 0, 1, 2
 @click.option(
     "-d", "--destination", cls=CeleryOption, help_group="Probe", help="Worker to ask; by default those of this host."
 )
+@click.option(
+    "-t",
+    "--timeout",
+    cls=CeleryOption,
+    help_group="Probe",
+    type=click.FloatRange(0.1),
+    default=TIMEOUT,
+    show_default=True,
+    help="Longest wait for the answers, in seconds.",
+)
+@click.option(
+    "--stuck-after",
+    cls=CeleryOption,
+    help_group="Probe",
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="A listener without a round for so long is stuck: 30, or three times dtimer_poll_interval if that is more.",
+)
 @answering
-def doctor(ctx: Any, live: bool, destination: str | None, as_json: bool) -> None:
+def doctor(
+    ctx: Any, live: bool, destination: str | None, timeout: float, stuck_after: float | None, as_json: bool
+) -> None:
     """Look for what is wrong with the timer. Status 0: healthy, 1: findings, 2: could not check."""
     if live:
-        _live(ctx, destination, as_json=as_json)
+        _live(ctx, destination, timeout, stuck_after, as_json=as_json)
         return
     diagnosis = examine(ctx.obj.app)
     if as_json:
@@ -54,20 +71,15 @@ def doctor(ctx: Any, live: bool, destination: str | None, as_json: bool) -> None
         ctx.exit(NOT_CHECKED)
 
 
-def _live(ctx: Any, destination: str | None, *, as_json: bool) -> None:
-    app = ctx.obj.app
-    reports = timers_of_workers(app, [destination] if destination else None)
-    host = socket.gethostname()
-    asked = {
-        n: r for n, r in (reports or {}).items() if n == destination or (not destination and n.endswith(f"@{host}"))
-    }
-    # A restart of the worker does not bring Redis back.
-    stuck = sorted(name for name, report in asked.items() if is_stuck(report)) if answers(extension_of(app)) else []
-    status = FOUND if stuck else HEALTHY if asked else NOT_CHECKED
+def _live(ctx: Any, destination: str | None, timeout: float, stuck_after: float | None, *, as_json: bool) -> None:
+    probe = look(ctx.obj.app, destination, timeout=timeout, limit=stuck_after)
+    status = FOUND if probe.stuck else HEALTHY if probe.workers else NOT_CHECKED
     if as_json:
-        ctx.obj.echo(json.dumps({"live": status == HEALTHY, "workers": sorted(asked), "stuck": stuck}))
-    elif stuck:
-        ctx.obj.echo(f"no round for more than {STUCK:g} s: {printable(', '.join(stuck))}")
+        ctx.obj.echo(json.dumps({"live": status == HEALTHY, **asdict(probe)}))
+    elif probe.stuck:
+        ctx.obj.echo(f"no round for more than {probe.limit:g} s: {printable(', '.join(probe.stuck))}")
+    elif probe.silent:
+        ctx.obj.echo(f"live: {printable(', '.join(probe.silent))} does not answer, and its listener makes rounds")
     else:
-        ctx.obj.echo("live" if asked else "no worker with a timer answers")
+        ctx.obj.echo("live" if probe.workers else "no worker with a timer answers")
     ctx.exit(status)

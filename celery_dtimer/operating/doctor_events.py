@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from celery_dtimer.operating.doctor_kinds import Found, Subject
+from celery_dtimer.operating.doctor_workers import stuck_after
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.storing.shard import Store
 
@@ -43,7 +46,11 @@ def overdue(subject: Subject) -> Iterator[Found]:
     """Whether somebody claims what is due."""
     held = {hold.name for hold in subject.extension.shards.holds() if hold.what == "queue"}
     reports = subject.reports
-    fired = None if reports is None else {queue for report in reports.values() for queue in report["queues"]}
+    namespace = subject.extension.settings.namespace
+    fired = None
+    if reports is not None:
+        ours = [report for report in reports.values() if report.get("namespace") == namespace]
+        fired = {queue for report in ours for queue in report["queues"]}
     for store, queue in _queues(subject):
         if queue in held:
             continue
@@ -73,8 +80,8 @@ def leases(subject: Subject) -> Iterator[Found]:
 
 
 def holders(subject: Subject) -> Iterator[Found]:
-    """Whether the workers that hold events answer."""
-    workers = subject.workers
+    """Whether the workers that hold events answer, or have made a round lately: one that runs a task may be silent."""
+    workers = set(subject.workers) | _connected(subject)
     for store, queue in _queues(subject):
         gone: dict[str, int] = {}
         for member in _ask(store, "ZRANGE", store.keys.lease(queue), 0, SAMPLE - 1):
@@ -83,6 +90,15 @@ def holders(subject: Subject) -> Iterator[Found]:
                 gone[info.holder] = gone.get(info.holder, 0) + 1
         for holder, count in sorted(gone.items()):
             yield "holder-gone", f"{holder} holds {count} events of queue {queue}, and does not answer"
+
+
+def _connected(subject: Subject) -> set[str]:
+    """The holders whose listeners make rounds, if the server may be asked for its clients."""
+    limit = stuck_after(subject.extension.settings)
+    try:
+        return {holder for holder, idle in subject.extension.shards.listeners().items() if idle <= limit}
+    except (RedisError, OSError):
+        return set()
 
 
 def kept_aside(subject: Subject) -> Iterator[Found]:

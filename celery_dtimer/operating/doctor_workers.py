@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery_dtimer.operating.doctor_kinds import Found, Subject
+from celery_dtimer.settings import Settings
 
-#: Seconds without a successful round of a worker's listener: an idle one makes a round every 4 s at least.
-STUCK = 30.0
+#: Seconds without a successful round of a worker's listener: an idle one makes a round every 4 s at least, or every
+#: dtimer_poll_interval, of which several may go by.
+STUCK, STUCK_INTERVALS = 30.0, 3
 
 #: Seconds that a worker may fail to reach Redis.
 CUT_OFF = 10.0
@@ -15,9 +17,14 @@ CUT_OFF = 10.0
 VISIBILITY = {"redis": 3600, "sqs": 1800}
 
 
-def is_stuck(report: Any) -> bool:
-    """Whether a worker's listener makes no progress; one that does not say is not."""
-    return bool(report.get("redis", {}).get("last_round", 0.0) > STUCK)
+def stuck_after(settings: Settings) -> float:
+    """Return the seconds without a round after which a listener counts as stuck."""
+    return max(STUCK, STUCK_INTERVALS * settings.poll_interval)
+
+
+def is_stuck(report: Any, limit: float) -> bool:
+    """Whether a worker's listener has made no round for more than ``limit`` seconds; one that does not say is not."""
+    return bool(report.get("redis", {}).get("last_round", 0.0) > limit)
 
 
 def differences(subject: Subject) -> Iterator[Found]:
@@ -44,13 +51,14 @@ def _differing(kind: str, field: str, values: dict[str, Any]) -> Iterator[Found]
 
 def progress(subject: Subject) -> Iterator[Found]:
     """Whether each fires."""
+    limit = stuck_after(subject.extension.settings)
     for name, report in _all(subject):
         redis = report.get("redis", {})
         if report.get("paused"):
             yield "worker-paused", f"{name} is paused by an operator"
         if redis.get("failing_for", 0.0) > CUT_OFF:
             yield "worker-cut-off", f"{name} has not reached the timer's Redis for {redis['failing_for']:.0f} s"
-        elif is_stuck(report):
+        elif is_stuck(report, limit):
             yield "listener-stuck", f"the listener of {name} made its last round {redis['last_round']:.0f} s ago"
 
 

@@ -193,19 +193,6 @@ def test_a_redis_that_is_away_can_not_be_checked(command, worker_app):
     assert (shown.returncode, "Traceback" in shown.stderr) == (2, False)
 
 
-def test_a_worker_that_fires_is_healthy_and_live(proj, start_worker, quick, redis_client):
-    worker = start_worker(pool="threads", name="one")
-    told = json.loads(quick("doctor", "--json").output)
-    assert {row["name"] for row in told["findings"]} == {"no-persistence"}
-    [name] = told["workers"]
-    assert quick("doctor", "--live", "-d", name).exit_code == 0
-    worker.pause()
-    try:
-        assert quick("doctor", "--live", "-d", name).exit_code == 2
-    finally:
-        worker.resume()
-
-
 def test_the_page_has_every_kind_of_finding():
     rows = [line.split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     shown = {row[0].strip("|` "): (row[1], row[2], row[3].removesuffix(" |")) for row in rows}

@@ -170,3 +170,24 @@ def test_scheduled_shows_what_waits_in_the_inbox_in_celerys_own_form():
     assert rows[0]["request"]["delivery_info"]["redelivered"]
     assert len(json.dumps(rows)) < 4000
     assert rows[0]["request"]["name"].isprintable()
+
+
+def test_scheduled_shows_what_a_worker_has_claimed_and_the_rest_is_upcoming(proj, start_worker, timer):
+    name = start_worker(pool="threads", name="one", concurrency=1).hostname()
+    due = [proj.nap.post_in(0, 0.02).id for _ in range(400)]
+    later = proj.nap.post_in(3600, 0.02)
+    inspect = proj.app.control.inspect(destination=[name], timeout=5)
+
+    def claimed():
+        answers = inspect.scheduled() or {}
+        return [row for row in answers.get(name, ()) if row["request"]["id"] in due]
+
+    rows = wait_until(claimed, "an event that waits in the worker for a slot")
+    # What waits there is little: events are claimed when they can be started soon.
+    assert len(rows) <= 8
+    assert rows[0]["request"]["name"] == "proj.nap"
+    assert timer.peek(later.id).state.value == "pending"
+    assert later.id in {event.id for event in timer.upcoming(limit=1000)}
+    assert later.cancel()
+    for event_id in due:
+        timer.cancel(event_id)

@@ -15,6 +15,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, TryAgainError
 
 from celery_dtimer.timer.connecting import hosts as urls
+from celery_dtimer.timer.connecting.naming import with_name
 from celery_dtimer.timer.connecting.server import UNAVAILABLE, Command, NotAskedError, Server
 
 #: Port of a node, unless the URL has one.
@@ -72,9 +73,9 @@ class Cluster:
         """Return the server of a key."""
         return Slot(self, key_slot(key.encode()))
 
-    def apart(self) -> "Cluster":
+    def apart(self, name: str | None = None) -> "Cluster":
         """Return the same cluster over connections of its own, see ``Server.apart``."""
-        return Cluster(self._hosts, self._connection_class, self._options)
+        return Cluster(self._hosts, self._connection_class, with_name(self._options, name))
 
     def clients(self) -> list[redis.Redis]:
         """Return a client of each master, as far as that is known now."""

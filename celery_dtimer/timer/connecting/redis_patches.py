@@ -13,6 +13,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 from redis.retry import Retry
 
 from celery_dtimer.accommodations import accommodates
+from celery_dtimer.timer.connecting.naming import with_name
 
 _pools: WeakSet[ConnectionPool] = WeakSet()
 
@@ -97,9 +98,9 @@ class ReadsToTheEnd:
 class ApartPool(ConnectionPool):
     """Connections as another pool makes them, and none of its own."""
 
-    def __init__(self, other: ConnectionPool) -> None:
+    def __init__(self, other: ConnectionPool, name: str | None = None) -> None:
         self._other = other
-        super().__init__(connection_class=other.connection_class, **other.connection_kwargs)
+        super().__init__(connection_class=other.connection_class, **with_name(other.connection_kwargs, name))
 
     def owns_connection(self, connection: Any) -> bool:
         """Whether a connection may be used again: of sentinels, one to the present master."""

@@ -8,6 +8,7 @@ import redis
 from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 
+from celery_dtimer.timer.connecting.naming import without_name
 from celery_dtimer.timer.connecting.redis_patches import (
     ApartPool,
     cluster_error,
@@ -99,14 +100,18 @@ class Server:
     def connection(self) -> ConnectionInterface:
         """Return a connection for the caller alone, to be connected and closed by it."""
         pool = self.client.connection_pool
-        connection: ConnectionInterface = pool.connection_class(**pool.connection_kwargs)
+        connection: ConnectionInterface = pool.connection_class(**without_name(pool.connection_kwargs))
         return connection
 
     # --- the same methods as a Cluster's: here for one server, whatever the key
 
-    def apart(self) -> "Server":
-        """Return the same server over a pool of its own, which never waits for a connection of this one's."""
-        return Server(redis.Redis.from_pool(ApartPool(self.client.connection_pool)))
+    def apart(self, name: str | None = None) -> "Server":
+        """Return the same server over a pool of its own, which never waits for a connection of this one's.
+
+        Args:
+            name: Of its connections, in Redis' list of clients.
+        """
+        return Server(redis.Redis.from_pool(ApartPool(self.client.connection_pool, name)))
 
     def of(self, key: str) -> "Server":
         """Return the server of a key."""

@@ -45,7 +45,7 @@ class Listener(Notes):
 
         super().__init__()
         # Leases are renewed, however many threads post at the same time.
-        shards = shards.apart()
+        shards = shards.apart(config.name)
         self._servers = shards.servers
         self._wake_thread = WakeThread([store.server for store in shards], self.put, self.put)
         self._thread = threading.Thread(target=self._run, name="dtimer-listener", daemon=True)

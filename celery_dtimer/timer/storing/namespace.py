@@ -15,6 +15,7 @@ import redis
 from celery_dtimer.errors import TimerUnavailableError, TooManyHoldsError
 from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.connecting.cluster import Cluster
+from celery_dtimer.timer.connecting.naming import listener_name, seen
 from celery_dtimer.timer.connecting.server import Server
 from celery_dtimer.timer.events import Counts, Damaged, EventInfo, Hold, ParkedEvent, Upcoming
 from celery_dtimer.timer.owners import DTIMER, Owner
@@ -64,6 +65,7 @@ class Shards:
         self.servers = servers
         self.namespace = namespace
         self.owner = owner
+        self._name = f"{namespace}:{owner.mark}".removesuffix(":")
         self._stores: list[Store] = []
         for number in range(count):
             keys = Keys(namespace, number, owner)
@@ -72,10 +74,10 @@ class Shards:
                 Store(servers.of(keys.events), keys, replication, shards=count, first=first, owner=owner)
             )
 
-    def apart(self) -> "Shards":
-        """Return the same shards over connections of their own, see ``Server.apart``."""
+    def apart(self, holder: str | None = None) -> "Shards":
+        """Return the same shards over connections of their own, see ``Server.apart``, with a listener's name."""
         twin = copy(self)
-        twin.servers = self.servers.apart()
+        twin.servers = self.servers.apart(None if holder is None else listener_name(self._name, holder))
         stores: list[Store] = []
         for store in self:
             stores.append(store.at(twin.servers.of(store.keys.events), stores[0] if stores else None))
@@ -105,6 +107,14 @@ class Shards:
     def masters(self) -> list[redis.Redis]:
         """Return a client of each server that they are stored in."""
         return self.servers.clients()
+
+    def listeners(self) -> dict[str, float]:
+        """Return for each listener that is connected the seconds since its last round: {name of the holder: seconds}.
+
+        Raises:
+            redis.RedisError, OSError: A server refuses to list its clients, or does not answer.
+        """
+        return seen(self.masters(), self._name)
 
     # --- operations of all shards together
 
