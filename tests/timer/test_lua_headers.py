@@ -9,6 +9,7 @@ import pytest
 from celery_dtimer.timer import storing
 from celery_dtimer.timer.events import Delivery, NewEvent, Verdict
 from celery_dtimer.timer.storing import scripts
+from celery_dtimer.timer.storing.exporting import exported
 from celery_dtimer.timer.storing.keys import TYPES, Keys
 from celery_dtimer.timer.storing.parking import Position
 from celery_dtimer.timer.storing.shard import Store
@@ -41,6 +42,7 @@ class Recorder(Store):
         "post": [1],
         "hold": 0,
         "forecast": [[], []],
+        "export": [b"", b"", []],
     }
 
 
@@ -67,6 +69,7 @@ def call_everything():
     recorder.hold_kind("kind")
     recorder.resume_kind("kind")
     recorder.forecast(offset_ms=0, step_ms=5, intervals=3)
+    list(exported([recorder], queues=["q"], parked=True))
     for queues in (["q"], ["q", "r"]):
         recorder.ask(recorder.claim(queues, listener="l", holder="h", nonce="n", room=1, lease_ms=5))
     verdicts = [

@@ -9,7 +9,17 @@ from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.timer.connecting.server import UNAVAILABLE, NotAskedError
 
 #: Operations that change nothing, even if they fail.
-READS = ("peek", "count", "upcoming", "leased", "parked", "forecast", "list of damaged records", "list of holds")
+READS = (
+    "peek",
+    "count",
+    "upcoming",
+    "leased",
+    "parked",
+    "forecast",
+    "export",
+    "list of damaged records",
+    "list of holds",
+)
 
 MAKE_ROOM = "to store the event: raise its maxmemory, or give the timer a Redis of its own"
 POST_AGAIN = "Posting the same id again is safe: with on_conflict='keep' or 'replace' it is stored once"

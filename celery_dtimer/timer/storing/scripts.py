@@ -23,6 +23,7 @@ NAMES = (
     "parked",
     "hold",
     "forecast",
+    "export",
 )
 
 HEADER = re.compile(r"^-- KEYS ([\w, ]+); due, lease, wake of each queue$", re.MULTILINE)
