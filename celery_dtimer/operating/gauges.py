@@ -15,6 +15,10 @@ OVERDUE_MS = 1000
 AHEAD = (60, 300)
 
 
+#: Fields of QueueGauges that are counted: all but ``held``.
+COUNTED = 6
+
+
 @dataclass
 class QueueGauges:
     """Events of one queue now.
@@ -75,7 +79,7 @@ def read_gauges(shards: Shards) -> Gauges:
         rows = _rows(store, [group for _, group in groups] or [[]])
         for (name, _), row in zip(groups, rows, strict=False):
             queue = queues.setdefault(name, QueueGauges())
-            for field, count in zip(fields(queue), row, strict=False):
+            for field, count in zip(fields(queue)[:COUNTED], row, strict=False):
                 setattr(queue, field.name, getattr(queue, field.name) + count)
         # What is parked and damaged is the same in each row.
         parked, damaged = parked + rows[0][6], damaged + rows[0][7]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from celery_dtimer import get_timer
 from celery_dtimer.operating.counting import _bar, _histogram, _stats
 from celery_dtimer.operating.gauges import Gauges, QueueGauges
 from celery_dtimer.operating.printing import WIDTH, columns
@@ -108,3 +109,15 @@ def test_bad_intervals_are_refused(quick, worker_app, arguments):
     refused = quick("forecast", *arguments)
     assert refused.exit_code == 2
     assert "Traceback" not in refused.output
+
+
+def test_what_is_parked_makes_no_queue_look_held(quick, note, leased):
+    note.post_in(3600)
+    store = get_timer(leased.app).shards[0]
+    note.post((1,), delay=0, task_id="to be parked")
+    call = store.claim(["celery"], listener="l", holder="h", nonce="m", room=1, lease_ms=60_000, ahead_ms=1000)
+    store.ask(store.park("celery", store.read_claim(store.ask(call), ["celery"]).deliveries, "why"))
+    rows = quick("stats").output.splitlines()
+    get_timer(leased.app).drop("to be parked")
+    assert rows[1].split() == ["1", "0", "0", "1", "celery"]
+    assert rows[-1] == "1 parked, 0 can't be read, 0 holds"
