@@ -27,7 +27,8 @@ from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask, dtimer_task
 from celery_dtimer.posting.task_timer import ParkedTask, TaskInfo, TaskTimer, UpcomingTask, get_timer
 from celery_dtimer.timer.dtimer import DTimer
-from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold, ParkedEvent, State, Unparked, Upcoming
+from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold, State, Upcoming
+from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.posts import Post
 
 __version__ = "0.1.0"

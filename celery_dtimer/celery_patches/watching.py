@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import TimeLimitExceeded
 from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.worker import state
 
 from celery_dtimer.accommodations import accommodates
 from celery_dtimer.timer.legible import legible
+from celery_dtimer.timer.shown import last_line
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Watch:
         # None of these may refer to the options, nor the request to itself: a cycle would keep it alive, and its event
         # leased, until the garbage collector runs.
         on_accepted, accept_callback = self.on_accepted, options.get("accept_callback")
-        callback, error_callback = options["callback"], options["error_callback"]
+        callback, (failed, timed_out) = options["callback"], _noting_errors(request, options)
 
         def accepted(*args: Any, **more: Any) -> None:
             on_accepted(request)
@@ -94,11 +96,13 @@ class Watch:
                 accept_callback(*args, **more)
 
         def ended(result: Any, *args: Any, **more: Any) -> None:
+            if isinstance(result, tuple) and result[0] and not request.acknowledged:
+                request.message.error = _error_of(result[1])
             if isinstance(result, ExceptionInfo):
                 # In a pool without processes. Celery hands a SystemExit to the callback for results, which fails, and
                 # takes the task for running ever after.
                 try:
-                    error_callback(result)
+                    failed(result)
                 except Exception:
                     # It has acknowledged or rejected it before; billiard's pool goes on as well.
                     logger.exception(
@@ -113,9 +117,34 @@ class Watch:
                 request.message.ended_well = isinstance(result, tuple) and not result[0] and not _was_killed(result)
                 callback(result, *args, **more)
 
-        options.update(accept_callback=accepted, callback=ended)
+        options.update(accept_callback=accepted, callback=ended, error_callback=failed, timeout_callback=timed_out)
         announce = partial(_announce_cancelled, weakref.ref(request), self.on_cancelled)
         request._announce_cancelled = announce  # noqa: SLF001 - there is no hook
+
+
+def _noting_errors(request: Any, options: dict[str, Any]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return the callbacks of a pool's error and of a time limit, which leave the error on the request's message."""
+    error_callback, timeout_callback = options["error_callback"], options.get("timeout_callback")
+
+    def failed(info: Any, *args: Any, **more: Any) -> None:
+        request.message.error = _error_of(info)
+        error_callback(info, *args, **more)
+
+    def timed_out(soft: bool, timeout: float) -> None:
+        if not soft:
+            request.message.error = last_line(TimeLimitExceeded(timeout))
+        if timeout_callback is not None:
+            timeout_callback(soft, timeout)
+
+    return failed, timed_out
+
+
+def _error_of(info: Any) -> str:
+    """Return the last line of a traceback that a pool reports, or nothing."""
+    exc = getattr(info, "exception", None)
+    if isinstance(exc, ExceptionWithTraceback):
+        exc = exc.exc
+    return last_line(exc) if isinstance(exc, BaseException) else ""
 
 
 @accommodates("all", remove_when="Celery does not take a killed greenlet for a success", celery=9083)

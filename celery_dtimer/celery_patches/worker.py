@@ -20,9 +20,11 @@ class EventMessage(Message):
 
     Attributes:
         ended_well: Whether its task has run and succeeded.
+        error: The last line of its task's traceback; empty if it has not failed.
     """
 
     ended_well = False
+    error = ""
 
 
 @accommodates("celery before 5.7", remove_when="celery>=5.7", celery=10263)

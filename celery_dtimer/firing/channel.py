@@ -23,6 +23,7 @@ from celery_dtimer.settings import Settings
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.listening.listener import Listener
+from celery_dtimer.timer.shown import last_line, shown
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,12 @@ class Channel:
             exc_info=exc,
             extra={"dtimer_event": delivery.id},
         )
-        self._listener.release(delivery, backoff_ms=_backoff_ms(delivery), reason=f"it could not be fired: {exc!r}")
+        self._listener.release(
+            delivery,
+            backoff_ms=_backoff_ms(delivery),
+            reason=f"it could not be fired: {shown(exc)}",
+            error=last_line(exc),
+        )
 
     def _park(self, delivery: Delivery, exc: Exception) -> None:
         """Keep aside an event that can't be decoded: the consumer would ack it, and it would be gone."""
@@ -236,7 +242,7 @@ class Channel:
             legible(why),
             extra={"dtimer_event": delivery.id, "dtimer_queue": delivery.queue},
         )
-        self._listener.park(delivery, why)
+        self._listener.park(delivery, why, last_line(exc))
 
     def give_back(self, delivery: Delivery) -> None:
         """Release a delivery that has not started here."""
@@ -269,11 +275,13 @@ class Channel:
 
     def basic_reject(self, delivery_tag: Delivery, requeue: bool = False) -> None:
         """Release the event, or park it."""
+        error = self._requests.error(delivery_tag)
         self._requests.forget(delivery_tag)
         if requeue:
-            self._listener.release(delivery_tag, backoff_ms=_backoff_ms(delivery_tag), reason="its task was requeued")
+            backoff_ms = _backoff_ms(delivery_tag)
+            self._listener.release(delivery_tag, backoff_ms=backoff_ms, reason="its task was requeued", error=error)
         else:
-            self._listener.park(delivery_tag, "its task was rejected")
+            self._listener.park(delivery_tag, "its task was rejected", error)
 
     def _vanished(self, delivery: Delivery, started: bool) -> None:
         # One that had started was cancelled: its next run is told that it is not the first. Others are dropped where

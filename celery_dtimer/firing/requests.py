@@ -66,6 +66,12 @@ class Requests:
         message = reference() if reference is not None else None
         return message is not None and message.ended_well
 
+    def error(self, delivery: Delivery) -> str:
+        """The last line of its task's traceback; empty if its task has not failed."""
+        reference = self._messages.get(delivery)
+        message = reference() if reference is not None else None
+        return "" if message is None else message.error
+
     def __contains__(self, delivery: Delivery) -> bool:
         """Return whether it was neither acknowledged nor rejected."""
         return delivery in self._messages

@@ -13,7 +13,7 @@ from celery_dtimer.operating.printing import WIDTH, brief, printable, shortened
 from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.posting.task_timer import ParkedTask, get_timer
-from celery_dtimer.timer.events import Unparked
+from celery_dtimer.timer.parked import Unparked
 from celery_dtimer.timer.parking import MAX_PARKED
 
 #: Ids that are named when something was not done; all are in the JSON.
@@ -37,6 +37,7 @@ dry_run_option = click.option(
 
 
 @dtimer.command(cls=CeleryCommand)
+@click.argument("task_id", metavar="[ID]", required=False)
 @click.option(
     "-n",
     "--limit",
@@ -51,12 +52,22 @@ dry_run_option = click.option(
 @task_option
 @reason_option
 @answering
-def parked(ctx: Any, limit: int, after: str | None, task: str | None, reason: str | None, as_json: bool) -> None:
-    """List the parked tasks, the newest first."""
+def parked(
+    ctx: Any, task_id: str | None, limit: int, after: str | None, task: str | None, reason: str | None, as_json: bool
+) -> None:
+    """List the parked tasks, the newest first; or say all about those of an ID.
+
+    Status 1 if none of the ID is parked.
+    """
     timer = get_timer(ctx.obj.app)
-    page = timer.parked(limit, after=after, task=task, reason=reason)
+    page = timer.parked(limit, after=after, task=task, reason=reason, id=task_id)
     if as_json:
         ctx.obj.echo(json.dumps([event.as_dict() for event in page]))
+    elif task_id is not None:
+        _show(ctx, task_id, page)
+    if task_id is not None and not page:
+        ctx.exit(1)
+    if as_json or task_id is not None:
         return
     if page and not show(ctx, HEADS, map(_cells, page)):
         ctx.obj.echo(f"{'PARKED (UTC)':<19}  TASK")
@@ -76,11 +87,16 @@ def _why(event: ParkedTask) -> str:
     return f"queue {queue}{times}: {brief(event.reason)}"
 
 
+def _error(event: ParkedTask) -> list[str]:
+    """A line with the last error, if there is one; what can't be decoded has it in the reason."""
+    return [] if event.error is None or event.error in event.reason else [f"last error: {brief(event.error)}"]
+
+
 def _cells(event: ParkedTask) -> list[Cell]:
     """One task of a page, as a row of a table."""
     return [
         f"{event.parked_at:%Y-%m-%d %H:%M:%S}",
-        ["?" if event.task is None else event.task, Whole(event.id), _why(event)],
+        ["?" if event.task is None else event.task, Whole(event.id), _why(event), *_error(event)],
     ]
 
 
@@ -90,6 +106,20 @@ def _lines(event: ParkedTask) -> Iterator[str]:
     yield shortened(f"{event.parked_at:%Y-%m-%d %H:%M:%S}  {task}", WIDTH)
     yield f"    {printable(event.id)}"
     yield shortened(f"    {_why(event)}", WIDTH)
+    for error in _error(event):
+        yield shortened(f"    {error}", WIDTH)
+
+
+def _show(ctx: Any, task_id: str, page: list[ParkedTask]) -> None:
+    """All that is known of the parked tasks of one id, nothing shortened."""
+    if not page:
+        ctx.obj.error(f"{printable(task_id)} is not parked")
+    for event in page:
+        facts = event.as_dict()
+        for name in ("id", "task", "queue", "due_at", "parked_at", "holder", "deliveries", "reason", "error"):
+            ctx.obj.echo(f"{name + ':':<11} {printable('-' if facts[name] is None else str(facts[name]))}")
+        if event is not page[-1]:
+            ctx.obj.echo("")
 
 
 @dtimer.command(cls=CeleryCommand)

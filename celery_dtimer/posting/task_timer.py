@@ -12,8 +12,9 @@ from celery_dtimer.errors import NotForTasksError, TooManyHoldsError
 from celery_dtimer.extension import Extension, extension_of
 from celery_dtimer.posting.cancelling import cancel_task, on_cancelled
 from celery_dtimer.timer.checks import check_id
-from celery_dtimer.timer.events import Answer, EventInfo, Hold, ParkedEvent, Unparked, Upcoming
+from celery_dtimer.timer.events import Answer, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.options import names_behind
+from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.parking import LIMIT, kind_filter
 from celery_dtimer.timer.stored import StoredEvents, instant_of
 from celery_dtimer.timer.times import Delay
@@ -132,6 +133,7 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
         after: str | None = None,
         task: str | None = None,
         reason: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the original
     ) -> list[ParkedTask]:
         """Return a page of the parked tasks, the newest first.
 
@@ -140,11 +142,12 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
             after: The ``cursor`` of the last one of the page before.
             task: Only those of this task.
             reason: Only those that have this text in their reason.
+            id: Only those of this id, the one that was claimed last first; there is no page behind this one.
 
         Raises:
             InvalidEventError: One of these is wrong: a cursor of another timer, say.
         """
-        page = self._parked(limit, after, kind_filter(task, "task"), reason)
+        page = self._parked(limit, after, kind_filter(task, "task"), reason, id)
         return [ParkedTask(**{field.name: getattr(event, field.name) for field in fields(event)}) for event in page]
 
     def replay_many(

@@ -88,12 +88,14 @@ class Verdict:
             ``"renewed"``.
         delay_ms: Time before the next claim; of a renewal, the length of the lease.
         reason: Why, for an event that is parked by this.
+        error: The last line of the traceback, if its delivery failed with one.
     """
 
     delivery: Delivery
     action: str
     delay_ms: int = 0
     reason: str = ""
+    error: str = ""
 
 
 class State(enum.StrEnum):
@@ -138,7 +140,7 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return _as_dict(self)
+        return fields_of(self)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class EventInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return _as_dict(self)
+        return fields_of(self)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class Upcoming:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return _as_dict(self)
+        return fields_of(self)
 
 
 @dataclass(frozen=True)
@@ -213,49 +215,6 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class ParkedEvent:
-    """One event in a page of ``parked``.
-
-    Attributes:
-        kind: What it is one of, as ``post`` was told: the task's name; None for none.
-        reason: Why it is parked.
-        redeliveries: How often it was delivered and not confirmed.
-        due_at: When it was due, in UTC.
-        parked_at: Since when it is parked.
-        cursor: For the page that begins behind it; it is good for that whatever becomes of the event.
-    """
-
-    id: str
-    queue: str
-    kind: str | None
-    reason: str
-    redeliveries: int
-    max_redeliveries: int
-    due_at: datetime
-    parked_at: datetime
-    cursor: str = field(repr=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all as JSON has it: times in ISO 8601, in UTC."""
-        return _as_dict(self)
-
-
-@dataclass(frozen=True)
-class Unparked:
-    """What became of parked events that were replayed, or dropped, together.
-
-    Attributes:
-        done: How many were.
-        in_use: Ids of those that were not replayed, since another event of the id is pending or being delivered.
-        unknown: Ids of which nothing is parked.
-    """
-
-    done: int
-    in_use: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Hold:
     """What is not claimed until it is resumed.
 
@@ -278,10 +237,11 @@ class Hold:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all as JSON has it: times in ISO 8601, in UTC."""
-        return _as_dict(self)
+        return fields_of(self)
 
 
-def _as_dict(event: Answer | EventInfo | Upcoming | Hold | ParkedEvent) -> dict[str, Any]:
+def fields_of(event: Any) -> dict[str, Any]:
+    """Return the fields of one of these, but its payload, as JSON has them."""
     return {field.name: _plain(getattr(event, field.name)) for field in fields(event) if field.name != "payload"}
 
 

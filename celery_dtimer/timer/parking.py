@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from celery_dtimer.timer.checks import check_id, check_kind, check_reason, check_task, kind_of
-from celery_dtimer.timer.events import ParkedEvent, Unparked
 from celery_dtimer.timer.options import count
+from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.shown import wrong
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.parking import Position
@@ -33,9 +33,15 @@ class Parking:
         """End a parked event for good, the newest of that id. False if none is parked."""
         return bool(self._unpark("drop", [id]).done)
 
-    def _parked(self, limit: int, after: str | None, kind: bytes, reason: str | None) -> list[ParkedEvent]:
+    def _parked(
+        self, limit: int, after: str | None, kind: bytes, reason: str | None, event_id: str | None
+    ) -> list[ParkedEvent]:
         part = "" if reason is None else check_reason(reason)
-        return self.shards.parked(_position(self.shards, after), limit=LIMIT.check(limit), kind=kind, reason=part)
+        one = "" if event_id is None else check_id(event_id)
+        if one and after is not None:
+            raise wrong("after", "None if an id is given", after)
+        position = _position(self.shards, after)
+        return self.shards.parked(position, limit=LIMIT.check(limit), kind=kind, reason=part, event_id=one)
 
     def _unpark(
         self,

@@ -13,6 +13,21 @@ def shown(thing: object) -> str:
     return legible(text)
 
 
+def last_line(exc: BaseException) -> str:
+    """Return the last line of an exception's traceback, its type and message, made legible; never raise.
+
+    Not with the traceback module: notes of the exception would stand behind it.
+    """
+    kind = type(exc)
+    module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
+    name = module + kind.__qualname__
+    try:
+        text = str(exc)
+    except BaseException:  # noqa: BLE001 - a class of the caller's may raise anything
+        text = "its message can't be shown"
+    return legible(f"{name}: {text}" if text else name)
+
+
 def wrong(
     argument: str, wanted: str, value: object, hint: str = "", error: type[InvalidEventError] = InvalidEventError
 ) -> InvalidEventError:

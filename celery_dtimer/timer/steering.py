@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from celery_dtimer.timer.events import ParkedEvent, Unparked
 from celery_dtimer.timer.joining import Joining
+from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.parking import LIMIT, kind_filter
 from celery_dtimer.timer.times import Delay
 
@@ -46,6 +46,7 @@ class Steering(Joining):
         after: str | None = None,
         kind: str | None = None,
         reason: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the original
     ) -> list[ParkedEvent]:
         """Return a page of the parked events, the newest first.
 
@@ -54,11 +55,12 @@ class Steering(Joining):
             after: The ``cursor`` of the last one of the page before.
             kind: Only those of this kind.
             reason: Only those that have this text in their reason.
+            id: Only those of this id, the one that was claimed last first; there is no page behind this one.
 
         Raises:
             InvalidEventError: One of these is wrong: a cursor of another timer, say.
         """
-        return self._parked(limit, after, kind_filter(kind, "kind"), reason)
+        return self._parked(limit, after, kind_filter(kind, "kind"), reason, id)
 
     def replay_many(
         self,

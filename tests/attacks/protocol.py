@@ -88,8 +88,8 @@ class Driver(Comparison):
             operations |= {
                 "confirm": lambda: self.confirm(number),
                 "renew": lambda: self.renew(number),
-                "release": lambda: self.release(number, pick([True, False]), pick([True, False])),
-                "park": lambda: self.park(number),
+                "release": lambda: self.release(number, pick([True, False]), pick([True, False]), pick([True, False])),
+                "park": lambda: self.park(number, pick([True, False])),
             }
         if any(delivery.token for delivery in self.deliveries):
             operations["follow"] = lambda: self.follow(number, base_ms, queue, pick([1, 20]))

@@ -6,6 +6,7 @@ import pytest
 
 from celery_dtimer import State, get_timer
 from celery_dtimer.operating.printing import WIDTH, columns
+from celery_dtimer.timer.events import Verdict
 
 
 @pytest.fixture
@@ -22,13 +23,14 @@ def timer(worker_app):
 def park(timer, worker_app):
     """Parks runs of the tasks note or nap: ``park("id", ..., task=, reason=)``."""
 
-    def park(*ids, task="note", reason="no worker knows the task 'proj.note'"):
+    def park(*ids, task="note", reason="no worker knows the task 'proj.note'", error=""):
         store = timer.shards[0]
         for task_id in ids:
             result = getattr(worker_app.module, task).post((1,), delay=0, task_id=task_id)
             queue = result.peek().queue
             call = store.claim([queue], listener="l", holder="h", nonce="n", room=1, lease_ms=60_000, ahead_ms=1000)
-            store.ask(store.park(queue, store.read_claim(store.ask(call), [queue]).deliveries, reason))
+            (delivery,) = store.read_claim(store.ask(call), [queue]).deliveries
+            store.ask(store.verdicts(queue, [Verdict(delivery, "park", 0, reason, error)]))
 
     return park
 
@@ -58,6 +60,27 @@ def test_parked_lists_the_newest_first_in_pages(quick, park):
     assert [row["id"] for row in json.loads(quick("parked", "--task", "proj.note", "--json").output)] == ["first"]
     assert quick("parked", "--task", "proj.note").output.splitlines()[-1] == "1 shown, 2 parked in all"
     assert [row["id"] for row in json.loads(quick("parked", "--reason", "lapsed", "--json").output)] == ["second"]
+
+
+def test_parked_shows_the_last_error_and_all_about_one_id(quick, park):
+    error = "ValueError: no such order" + " no such order" * 15
+    park("one", reason="its task was rejected", error=error)
+    park("two", reason="can't be decoded: ValueError: no", error="ValueError: no")
+    lines = quick("parked").output.splitlines()
+    assert [line for line in lines if "last error" in line] == [lines[7]]
+    assert lines[7].startswith("    last error: ValueError: no such order no such")
+    assert columns(lines[7]) == WIDTH
+    shown = quick("parked", "one")
+    assert shown.exit_code == 0
+    facts = dict(line.split(maxsplit=1) for line in shown.output.splitlines())
+    assert " ".join(facts) == "id: task: queue: due_at: parked_at: holder: deliveries: reason: error:"
+    assert (facts["id:"], facts["holder:"], facts["deliveries:"], facts["error:"]) == ("one", "h", "1", error)
+    [row] = json.loads(quick("parked", "one", "--json").output)
+    assert (row["error"], row["deliveries"], row["holder"]) == (error, 1, "h")
+    shown = quick("parked", "nobody")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (1, "", "nobody is not parked\n")
+    assert quick("parked", "nobody", "--json").output == "[]\n"
+    assert "after must be None if an id is given" in quick("parked", "one", "--after", row["cursor"]).stderr
 
 
 def test_replay_by_id(quick, timer, park):

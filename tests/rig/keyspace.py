@@ -82,7 +82,7 @@ def finish(store: Store, client: redis.Redis) -> None:
         store.cancel(event_id.decode())
     # What is in somebody's hands first: the rest of its id can be cancelled then.
     leases = [(key, *_lease(record)) for key, record in client.hgetall(keys.prefix + "leased").items()]
-    for key, token, _, _, _, queue, _ in sorted(leases, key=lambda lease: not lease[1]):
+    for key, token, _, _, _, queue, *_ in sorted(leases, key=lambda lease: not lease[1]):
         event_id = key.rpartition(b"\xff")[0].decode()
         if not token:
             store.cancel(event_id)
@@ -106,11 +106,11 @@ def _event(record: bytes) -> Any:
 
 def _lease(record: bytes) -> Any:
     token, _, packed = record.partition(b"\n")
-    return [token.decode(), *_texts(unpack(packed), 0, 3)]
+    return [token.decode(), *_texts(unpack(packed), 0, 3, 5)]
 
 
 def _parked(record: bytes) -> Any:
-    return _texts(unpack(record), 0, 4)
+    return _texts(unpack(record), 0, 4, 6, 7)
 
 
 def _texts(fields: list[Any], *places: int) -> list[Any]:

@@ -64,6 +64,7 @@ def call_everything():
     recorder.unpark("drop", [("x", 0), (b"x\xff1", 0)], ["q", "r"])
     for position in (None, Position(5, b"x\xff1")):
         list(recorder.parked(position, limit=5, kind=b"kind", reason="why", prefix=""))
+    list(recorder.parked(None, limit=5, kind=b"", reason="", prefix="", event_id="x"))
     recorder.hold("q")
     recorder.resume("q")
     recorder.hold_kind("kind")
@@ -73,7 +74,7 @@ def call_everything():
     for queues in (["q"], ["q", "r"]):
         recorder.ask(recorder.claim(queues, listener="l", holder="h", nonce="n", room=1, lease_ms=5))
     verdicts = [
-        Verdict(DELIVERY, action, 5, "why")
+        Verdict(DELIVERY, action, 5, "why", "ValueError: no")
         for action in ("confirm", "end", "renew", "release", "return", "leave", "park", "put_aside")
     ]
     for some in (verdicts[:1], verdicts):

@@ -52,6 +52,7 @@ class Incarnation:
         self.key = self.token = None
         self.origin = b""  # the delivery whose retry posted it
         self.redeliveries = 0
+        self.error = None  # of the last delivery that failed with one
         self.lapse_ms = None  # while it is leased
         self.ready_ms = None  # since it was given back
 
@@ -315,8 +316,8 @@ class Comparison(RuleBasedStateMachine):
             assert found.lapse_ms > BETWEEN_MS
 
     @precondition(lambda self: self.deliveries)
-    @rule(number=picks, counted=st.booleans(), later=st.booleans())
-    def release(self, number, counted, later):
+    @rule(number=picks, counted=st.booleans(), later=st.booleans(), fails=st.booleans())
+    def release(self, number, counted, later, fails=False):
         delivery = self.pick(number)
         backoff_ms = 3 * AGES_MS if later else -200_000_000_000 + next(self.numbers) * 86_400_000
         found = self.model.held(delivery)
@@ -326,8 +327,10 @@ class Comparison(RuleBasedStateMachine):
             expected = 2
         else:
             expected = 1
-        assert self.say(Verdict(delivery, "release" if counted else "return", backoff_ms, "why")) == expected
+        error = f"ValueError: {next(self.numbers)}" if fails else ""
+        assert self.say(Verdict(delivery, "release" if counted else "return", backoff_ms, "why", error)) == expected
         if found:
+            found.error = error or found.error
             found.redeliveries += counted
             found.token = ""
         if expected == 1:
@@ -336,12 +339,14 @@ class Comparison(RuleBasedStateMachine):
             self.model.end(delivery.id, found, parked=True)
 
     @precondition(lambda self: self.deliveries)
-    @rule(number=picks)
-    def park(self, number):
+    @rule(number=picks, fails=st.booleans())
+    def park(self, number, fails=False):
         delivery = self.pick(number)
         found = self.model.held(delivery)
-        assert self.say(Verdict(delivery, "park", 0, "why")) == int(found is not None)
+        error = f"ValueError: {next(self.numbers)}" if fails else ""
+        assert self.say(Verdict(delivery, "park", 0, "why", error)) == int(found is not None)
         if found:
+            found.error = error or found.error
             self.model.end(delivery.id, found, parked=True)
 
     @rule(event_id=ids, later=st.booleans())
@@ -417,8 +422,12 @@ class Comparison(RuleBasedStateMachine):
         assert [(row.id, row.queue) for row in rows] == [(i, queue) for _, queue, _, i in waiting]
         parked = sum(map(len, self.model.parked.values()))
         page = list(self.store.parked(None, limit=100, kind=b"", reason="", prefix=""))
-        in_model = [(e.key, i, e.kind) for i, several in self.model.parked.items() for e in several]
-        assert sorted((here.key, row.id, row.kind or "") for here, row in page) == sorted(in_model)
+        in_model = [(e.key, i, e.kind, e.error) for i, several in self.model.parked.items() for e in several]
+        of_store = [(here.key, row.id, row.kind or "", row.error) for here, row in page]
+        assert sorted(of_store, key=str) == sorted(in_model, key=str)
+        for event_id, several in self.model.parked.items():
+            rows = self.store.parked(None, limit=100, kind=b"", reason="", prefix="", event_id=event_id)
+            assert [here.key for here, _ in rows] == [each.key for each in reversed(several)]
         position, again = None, []
         while one := list(self.store.parked(position, limit=1, kind=b"", reason="", prefix="")):
             again += one

@@ -27,6 +27,17 @@ def ids(page):
     return [event.id for event in page]
 
 
+@pytest.fixture
+def last(timer):
+    """What a page says of the event that was parked last: reason, deliveries, holder and error."""
+
+    def last():
+        event = timer.parked()[0]
+        return event.reason, event.deliveries, event.holder, event.error
+
+    return last
+
+
 def test_a_page_says_what_is_parked_since_when_and_why_the_newest_first(timer, park, now_ms):
     before = now_ms()
     park("a", kind="proj.a", reason="no worker knows the task 'proj.a'")
@@ -37,9 +48,86 @@ def test_a_page_says_what_is_parked_since_when_and_why_the_newest_first(timer, p
     assert (a.redeliveries, a.max_redeliveries, a.due_at.timestamp() * 1000) == (0, 20, PAST_MS)
     assert before <= a.parked_at.timestamp() * 1000 <= b.parked_at.timestamp() * 1000 <= now_ms()
     facts = a.as_dict()
-    assert facts["kind"] == "proj.a"
+    assert (facts["kind"], facts["deliveries"], facts["holder"], facts["error"]) == ("proj.a", 1, "holder", None)
     assert facts["cursor"] == a.cursor
     assert facts["parked_at"] == a.parked_at.isoformat()
+
+
+def test_the_error_of_a_delivery_is_known_when_its_event_is_parked_whatever_parks_it(store, claim, last):
+    lost = "redelivered too often: the lease lapsed"
+    seed(store, event("x", max_redeliveries=1))
+    (first,) = claim(holder="a")
+    store.ask(store.verdicts("default", [Verdict(first, "release", -10, "why", "ValueError: one")]))
+    (second,) = claim(holder="b")
+    store.ask(store.verdicts("default", [Verdict(second, "release", -10, "its task was requeued", "ValueError: two")]))
+    assert last() == ("redelivered too often: its task was requeued", 2, "b", "ValueError: two")
+
+    seed(store, event("y", max_redeliveries=1))
+    (first,) = claim(holder="a")
+    store.ask(store.verdicts("default", [Verdict(first, "release", -10, "why", "ValueError: one")]))
+    assert claim(holder="b", lease_ms=-1)
+    assert claim(holder="c") == []
+    assert last() == (lost, 2, "b", "ValueError: one")
+
+    seed(store, event("z", max_redeliveries=1))
+    assert claim(holder="a", lease_ms=-1)
+    assert claim(holder="b", lease_ms=-1)
+    assert claim(holder="c") == []
+    assert last() == (lost, 2, "b", None)
+
+    seed(store, event("w"))
+    (first,) = claim(holder="a")
+    store.ask(store.verdicts("default", [Verdict(first, "park", 0, "its task was rejected", "KeyError: 5")]))
+    assert last() == ("its task was rejected", 1, "a", "KeyError: 5")
+
+
+def test_an_error_outlives_what_moves_its_event_and_ends_with_a_replay(timer, store, claim, last, redis_client):
+    seed(store, event("x"))
+    (delivery,) = claim()
+    store.ask(store.verdicts("default", [Verdict(delivery, "release", 60_000, "why", "ValueError: one")]))
+    assert timer.change_delay("x", 0)
+    (delivery,) = claim(ahead_ms=1000)
+    store.ask(store.release("default", [delivery], counted=False, backoff_ms=60_000))
+    store.post([event("x", PAST_MS)], conflict="postpone")
+    (delivery,) = claim()
+    store.ask(store.park("default", [delivery], "why"))
+    assert last()[3] == "ValueError: one"
+    assert timer.replay("x")
+    (delivery,) = claim(ahead_ms=1000)
+    assert "ValueError" not in str(contents(redis_client))
+    store.ask(store.park("default", [delivery], "why"))
+    assert last() == ("why", 1, "holder", None)
+
+
+def test_records_of_an_older_version_are_read(timer, store, claim, last, redis_client):
+    seed(store, event("x", max_redeliveries=1), event("y"))
+    x, y = sorted(claim(lease_ms=-1), key=lambda delivery: delivery.id)
+    older = b"\x96\xa3why\xcf\x00\x00\x01\x8c\x00\x00\x00\x00\x00\x02\xa7default\x14"
+    store.ask(store.park("default", [y], "why"))
+    redis_client.hset("{dt:0}:parked", y.key, older)
+    assert last() == ("why", 1, None, None)
+    # A lease never had more than five fields when there was no error.
+    assert contents(redis_client)["leased"].popitem()[1][1:] == ["holder", 0, PAST_MS, "default", 1]
+    # What stands where the error should be, and is no text, is none.
+    record = redis_client.hget("{dt:0}:leased", x.key)
+    head, _, packed = record.partition(b"\n")
+    redis_client.hset("{dt:0}:leased", x.key, head + b"\n\x96" + packed[1:] + b"\x05")
+    (x,) = claim()
+    store.ask(store.park("default", [x], "why"))
+    assert last() == ("why", 2, "holder", None)
+
+
+def test_a_page_can_be_of_one_id(timer, park):
+    park("a", "b", reason="first")
+    park("a", reason="second")
+    assert [event.reason for event in timer.parked(id="a")] == ["second", "first"]
+    assert [event.reason for event in timer.parked(id="a", limit=1)] == ["second"]
+    assert ids(timer.parked(id="a", reason="first")) == ["a"]
+    assert timer.parked(id="nobody") == []
+    with pytest.raises(InvalidEventError, match="after must be None if an id is given, got"):
+        timer.parked(id="a", after=timer.parked()[0].cursor)
+    with pytest.raises(InvalidEventError, match="id must be a string of 1 to 200 bytes"):
+        timer.parked(id="")
 
 
 def test_pages_follow_each_other_whatever_becomes_of_the_event_that_they_follow(timer, park, redis_client):

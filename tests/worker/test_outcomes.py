@@ -50,6 +50,15 @@ def test_the_event_of_a_task_goes_where_the_table_says(run, check, pool, expecte
     assert run.timer.count().leased == 0
     for row in (row for row in ROWS if row.deed[:1] == ("spin",)):
         assert bool(run.rows(row.name, "end")) is not row.is_cut_short(pool), row.name
+    for name, error in (
+        ("raises, acks_late, acks_on_failure_or_timeout = False", "ValueError: as the table says"),
+        ("Reject(requeue=False), acks_late", "celery.exceptions.Reject: ('as the table says', False)"),
+        ("a body that can't be decoded", "kombu.exceptions.DecodeError: "),
+        ("task that no worker has known for an hour", ""),
+    ):
+        [parked] = run.timer.parked(id=run.ids[name])
+        assert (parked.error or "").startswith(error), name
+        assert bool(parked.error) == bool(error), name
     [first, again] = run.rows("Reject(requeue=True), acks_late", "start")
     assert again["at"] - first["at"] >= 0.5, "a requeued event is released with a backoff"
 

@@ -21,7 +21,7 @@ from celery_dtimer.timer.listening.notes import Notes
 from celery_dtimer.timer.listening.outage import Outage
 from celery_dtimer.timer.listening.shard_round import RETRY_FIRST, ShardListener
 from celery_dtimer.timer.listening.wake_thread import WakeThread
-from celery_dtimer.timer.shown import shown
+from celery_dtimer.timer.shown import last_line, shown
 from celery_dtimer.timer.storing.namespace import Shards
 
 
@@ -255,7 +255,9 @@ class Listener(Notes):
             self._config.deliver(deliveries)
         except Exception as exc:  # noqa: BLE001 - whatever it raises is the error handler's
             for delivery in deliveries:
-                self.release(delivery, backoff_ms=1000, reason=f"the handler failed: {shown(exc)}")
+                self.release(
+                    delivery, backoff_ms=1000, reason=f"the handler failed: {shown(exc)}", error=last_line(exc)
+                )
             self._config.on_error(exc)
 
     def _look_after_deliveries(self) -> None:

@@ -36,18 +36,24 @@ class Notes:
         self.put(Verdict(delivery, "end" if ended_well else "confirm"))
 
     def release(
-        self, delivery: Delivery, *, backoff_ms: int = 0, counted: bool = True, reason: str = "released"
+        self,
+        delivery: Delivery,
+        *,
+        backoff_ms: int = 0,
+        counted: bool = True,
+        reason: str = "released",
+        error: str = "",
     ) -> None:
-        """Give the event back; ``counted`` unless its task had not started."""
-        self.put(Verdict(delivery, "release" if counted else "return", backoff_ms, legible(reason)))
+        """Give the event back; ``counted`` unless its task had not started. ``error``: see Verdict."""
+        self.put(Verdict(delivery, "release" if counted else "return", backoff_ms, legible(reason), error))
 
     def leave(self, delivery: Delivery, backoff_ms: int) -> None:
         """Give the event back for others, uncounted: this listener is not the first to claim it again."""
         self.put(Verdict(delivery, "leave", backoff_ms, "left to others"))
 
-    def park(self, delivery: Delivery, reason: str) -> None:
+    def park(self, delivery: Delivery, reason: str, error: str = "") -> None:
         """Keep the event aside."""
-        self.put(Verdict(delivery, "park", reason=legible(reason)))
+        self.put(Verdict(delivery, "park", reason=legible(reason), error=error))
 
     def forget(self, delivery: Delivery) -> None:
         """Hold it no longer: Redis has been told."""

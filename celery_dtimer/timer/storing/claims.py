@@ -109,7 +109,7 @@ class Claims(Calls):
         parts: list[Any] = []
         for verdict in verdicts:
             delivery = verdict.delivery
-            parts += (delivery.key, delivery.token, verdict.action, verdict.delay_ms, verdict.reason)
+            parts += (delivery.key, delivery.token, verdict.action, verdict.delay_ms, verdict.reason, verdict.error)
         return self.call("verdicts", [queue], *parts)
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery], *, ended_well: bool = False) -> Call:

@@ -17,8 +17,9 @@ from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.connecting.cluster import Cluster
 from celery_dtimer.timer.connecting.naming import listener_name, seen
 from celery_dtimer.timer.connecting.server import Server
-from celery_dtimer.timer.events import Counts, Damaged, EventInfo, Hold, ParkedEvent, Upcoming
+from celery_dtimer.timer.events import Counts, Damaged, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.owners import DTIMER, Owner
+from celery_dtimer.timer.parked import ParkedEvent
 from celery_dtimer.timer.storing.holding import HELD, NO_PLACE
 from celery_dtimer.timer.storing.keys import Keys
 from celery_dtimer.timer.storing.parking import Position
@@ -186,10 +187,14 @@ class Shards:
         """What the cursors of this namespace are made with, and no other's."""
         return f"{self.owner.mark}{self.namespace}/{len(self)}"
 
-    def parked(self, position: Position | None, *, limit: int, kind: bytes, reason: str) -> list[ParkedEvent]:
+    def parked(
+        self, position: Position | None, *, limit: int, kind: bytes, reason: str, event_id: str = ""
+    ) -> list[ParkedEvent]:
         """Return a page of what is parked, the newest first, from behind a position on."""
+        prefix = self.cursor_prefix
         pages = [
-            store.parked(position, limit=limit, kind=kind, reason=reason, prefix=self.cursor_prefix) for store in self
+            store.parked(position, limit=limit, kind=kind, reason=reason, prefix=prefix, event_id=event_id)
+            for store in ([self.of(event_id)] if event_id else self)
         ]
         return [event for _, event in islice(heapq.merge(*pages, key=BY_POSITION, reverse=True), limit)]
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from celery_dtimer.timer.events import ParkedEvent
+from celery_dtimer.timer.parked import ParkedEvent
 from celery_dtimer.timer.storing.calls import Calls, text_of
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.times import ms_to_datetime
@@ -45,7 +45,7 @@ class Parking(Calls):
     """The parked events of one shard."""
 
     def parked(
-        self, position: Position | None, *, limit: int, kind: bytes, reason: str, prefix: str
+        self, position: Position | None, *, limit: int, kind: bytes, reason: str, prefix: str, event_id: str = ""
     ) -> Iterator[tuple[Position, ParkedEvent]]:
         """Go through what is parked behind a position, the newest first.
 
@@ -55,12 +55,13 @@ class Parking(Calls):
             kind: Of this kind alone; empty: of any.
             reason: Only those whose reason has this text in it.
             prefix: For their cursors.
+            event_id: Of this id alone; empty: of any.
         """
         while limit > 0:
             before = ("", b"") if position is None else position
-            args = (*before, limit, MOST_LOOKED_AT, MOST_BYTES, kind, reason)
+            args = (*before, limit, MOST_LOOKED_AT, MOST_BYTES, kind, reason, event_id)
             at_ms, at_key, rows = self.ask(self.call("parked", (), *args))
-            for key, parked_ms, why, redeliveries, due_ms, queue, max_redeliveries, of_kind in rows:
+            for key, parked_ms, why, redeliveries, due_ms, queue, max_redeliveries, of_kind, holder, error in rows:
                 here = Position(parked_ms, key)
                 yield (
                     here,
@@ -74,6 +75,8 @@ class Parking(Calls):
                         due_at=ms_to_datetime(due_ms),
                         parked_at=ms_to_datetime(parked_ms),
                         cursor=here.cursor(prefix),
+                        holder=text_of(holder)[0] or None,
+                        error=text_of(error)[0] or None,
                     ),
                 )
             limit -= len(rows)

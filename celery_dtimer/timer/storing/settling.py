@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Literal
 
 from celery_dtimer.errors import TimerUnavailableError
-from celery_dtimer.timer.events import Unparked
+from celery_dtimer.timer.parked import Unparked
 from celery_dtimer.timer.storing.claims import CLAIM, id_of
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.progress import tell

@@ -27,7 +27,8 @@ local due_ms = when_ms
 if clock == 'in' then due_ms = ceil_ms(now_us()) + math.max(when_ms, 0) end
 local place, held = places[at.queue], at.held
 if held then
-  redis.call('HSET', leased, at.key, pack_lease('', '', held.redeliveries, due_ms, held.queue, held.max_redeliveries))
+  redis.call('HSET', leased, at.key, pack_lease('', '', held.redeliveries, due_ms, held.queue, held.max_redeliveries,
+    held.error))
 end
 redis.call('ZADD', place.due, digits(due_ms), at.member)
 announce(place, due_ms)

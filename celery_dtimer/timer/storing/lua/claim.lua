@@ -109,7 +109,7 @@ local function claim_again(number, place, key, ready_ms)
   end
   if shifts[event.kind] then
     redis.call('HSET', leased, key,
-      pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries))
+      pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error))
     redis.call('ZADD', place.due, digits((ready_ms or lease.due_ms) + shifts[event.kind]), key)
     redis.call('ZREM', place.lease, key)
     bytes = bytes + #event.payload
@@ -117,7 +117,7 @@ local function claim_again(number, place, key, ready_ms)
   end
   local token = new_token()
   redis.call('HSET', leased, key,
-    pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries))
+    pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error))
   redis.call('ZADD', place.lease, lapse_ms, key)
   redis.call('ZREM', place.due, key)
   deliver({ key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0 })
@@ -173,7 +173,7 @@ local function claim_some(number, place, members, instants)
       if event.max_redeliveries > 0 then
         token = new_token()
         key = key .. token
-        add(leases, key, pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries))
+        add(leases, key, pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, ''))
         add(kept, key, record)
         add(index, 0, key)
         add(lapses, lapse_ms, key)

@@ -10,10 +10,11 @@
 --                latest_ms: postponing ends there, 0 = no bound; origin: the delivery whose retry posted it, '' = none;
 --                kind: the task's name, '' = none; tags: not written yet. Trailing defaults are left out.
 --   leased       hash    key -> lease record
---                lease record: token, newline, msgpack [holder, redeliveries, due_ms, queue, max_redeliveries]
---                token '' = it waits in `due` to be claimed again
+--                lease record: token, newline, msgpack [holder, redeliveries, due_ms, queue, max_redeliveries, error]
+--                token '' = it waits in `due` to be claimed again; error: of its last failed delivery, left out if none
 --   deliveries   zset    the keys of `leased`, in the order of their names: those of one id are a range
---   parked       hash    key -> msgpack [reason, parked_ms, redeliveries, due_ms, queue, max_redeliveries]
+--   parked       hash    key -> msgpack [reason, parked_ms, redeliveries, due_ms, queue, max_redeliveries, holder, error]
+--                holder: who had it last; error: as above. An older version wrote neither
 --   parked_at    zset    the same keys -> parked_ms
 --   parked_ids   zset    the same keys in the order of their names
 --   damaged      hash    where a record stood that can't be read -> the record
@@ -135,8 +136,13 @@ local function unpack_event(record)
            latest_ms = tonumber(fields[4]) or 0, origin = fields[5] or '', kind = fields[6] or '' }
 end
 
-local function pack_lease(token, holder, redeliveries, due_ms, queue, max_redeliveries)
-  return token .. '\n' .. cmsgpack.pack({ holder, redeliveries, due_ms, queue, max_redeliveries })
+-- A field that an older record lacks, or a damaged one has of another type.
+local function text_of(field) return type(field) == 'string' and field or '' end
+
+local function pack_lease(token, holder, redeliveries, due_ms, queue, max_redeliveries, error)
+  local fields = { holder, redeliveries, due_ms, queue, max_redeliveries }
+  if error ~= '' then fields[6] = error end
+  return token .. '\n' .. cmsgpack.pack(fields)
 end
 
 -- A lease's record, or nil if there is none that can be read.
@@ -145,7 +151,7 @@ local function unpack_lease(value)
   local fields = cut and fields_of(string.sub(value, cut + 1), 'string', 'number', 'number', 'string', 'number')
   if not fields then return nil end
   return { token = string.sub(value, 1, cut - 1), holder = fields[1], redeliveries = fields[2],
-           due_ms = fields[3], queue = fields[4], max_redeliveries = fields[5] }
+           due_ms = fields[3], queue = fields[4], max_redeliveries = fields[5], error = text_of(fields[6]) }
 end
 
 local function id_of(key) return string.match(key, '^(.*)\255') end
@@ -200,8 +206,9 @@ end
 
 -- What is parked keeps its key, and its record stays where it is.
 local function park(place, key, held, redeliveries, reason, now_ms)
-  redis.call('HSET', parked, key,
-    cmsgpack.pack({ reason, now_ms, redeliveries, held.due_ms, held.queue, held.max_redeliveries }))
+  local fields = { reason, now_ms, redeliveries, held.due_ms, held.queue, held.max_redeliveries, held.holder }
+  if held.error ~= '' then fields[8] = held.error end
+  redis.call('HSET', parked, key, cmsgpack.pack(fields))
   redis.call('ZADD', parked_at, digits(now_ms), key)
   redis.call('ZADD', parked_ids, 0, key)
   redis.call('ZREM', place.lease, key)

@@ -1,6 +1,6 @@
 -- parked: a page of what is parked, the newest first. Changes nothing.
 --
--- KEYS taken, parked, parked_at; due, lease, wake of each queue
+-- KEYS taken, parked, parked_at, parked_ids; due, lease, wake of each queue
 -- ARGV[1] before_ms       ms      '' = from the newest on; what was parked then or earlier
 -- ARGV[2] before_key      bytes   and of that instant, keys before this one
 -- ARGV[3] limit           count   at most so many
@@ -8,8 +8,9 @@
 -- ARGV[5] most_bytes      count   look at no more once their records have so many bytes
 -- ARGV[6] kind            string  of this kind alone; '' = of any
 -- ARGV[7] reason          string  only those whose reason has this text in it; '' = all
+-- ARGV[8] id              string  only those of this id, all that are not too many at once; '' = of any
 -- reply: [at_ms, at_key, rows]: the last that was looked at, at_key '' = there are no more; an array of [key, parked_ms,
---        reason, redeliveries, due_ms, queue, max_redeliveries, kind]
+--        reason, redeliveries, due_ms, queue, max_redeliveries, kind, holder, error]
 -- cost: O(log N + most)
 
 local before_ms = ARGV[1]
@@ -19,6 +20,7 @@ local most = tonumber(ARGV[4])
 local most_bytes = tonumber(ARGV[5])
 local kind = ARGV[6]
 local reason = ARGV[7]
+local id = ARGV[8]
 
 -- Whether a sorted set has one member before another: Lua's own order is that of the server's locale.
 local function stands_before(a, b)
@@ -27,6 +29,31 @@ local function stands_before(a, b)
     if x ~= y then return x < y end
   end
   return #a < #b
+end
+
+local rows, looked, bytes, at_ms, at_key = {}, 0, 0, 0, ''
+
+local function look(key, parked_ms)
+  local value = redis.call('HGET', parked, key)
+  local fields = value and fields_of(value, 'string', 'number', 'number', 'number', 'string', 'number')
+  if not fields then fields = { 'its record is unreadable', 0, 0, 0, '', 0 } end
+  looked, at_ms, at_key = looked + 1, parked_ms, key
+  if reason ~= '' and not string.find(fields[1], reason, 1, true) then return end
+  local record = redis.call('HGET', taken, key)
+  local event = unpack_event(record)
+  bytes = bytes + #(record or '')
+  local of = event and event.kind or ''
+  if kind == '' or of == kind then
+    rows[#rows + 1] = { key, at_ms, fields[1], fields[3], fields[4], fields[5], fields[6], of,
+                        text_of(fields[7]), text_of(fields[8]) }
+  end
+end
+
+if id ~= '' then
+  for _, key in ipairs(keys_of(parked_ids, id, math.min(limit, most))) do
+    look(key, number_of(redis.call('ZSCORE', parked_at, key)))
+  end
+  return { at_ms, '', rows }
 end
 
 -- How many stand before the page.
@@ -44,25 +71,13 @@ if before_ms ~= '' then
   end
 end
 
-local rows, looked, bytes, at_ms, at_key = {}, 0, 0, 0, ''
 while past > 0 and #rows < limit and looked < most and bytes < most_bytes do
   local first = math.max(0, past - 100)
   local page = redis.call('ZRANGE', parked_at, first, past - 1, 'WITHSCORES')
   for i = #page - 1, 1, -2 do
     if #rows >= limit or looked >= most or bytes >= most_bytes then break end
-    local key, value = page[i], redis.call('HGET', parked, page[i])
-    local fields = value and fields_of(value, 'string', 'number', 'number', 'number', 'string', 'number')
-    if not fields then fields = { 'its record is unreadable', 0, 0, 0, '', 0 } end
-    past, looked, at_ms, at_key = past - 1, looked + 1, number_of(page[i + 1]), key
-    if reason == '' or string.find(fields[1], reason, 1, true) then
-      local record = redis.call('HGET', taken, key)
-      local event = unpack_event(record)
-      bytes = bytes + #(record or '')
-      local of = event and event.kind or ''
-      if kind == '' or of == kind then
-        rows[#rows + 1] = { key, at_ms, fields[1], fields[3], fields[4], fields[5], fields[6], of }
-      end
-    end
+    past = past - 1
+    look(page[i], number_of(page[i + 1]))
   end
 end
 if past == 0 then at_key = '' end

@@ -90,7 +90,7 @@ for i = 4, #ARGV, 6 do
     if at.beside then
       redis.call('ZADD', here.due, digits(due_ms), member)
       redis.call('HSET', taken, member, record)
-      redis.call('HSET', leased, member, pack_lease('', '', 0, due_ms, here.queue, max_redeliveries))
+      redis.call('HSET', leased, member, pack_lease('', '', 0, due_ms, here.queue, max_redeliveries, ''))
       redis.call('ZADD', deliveries, 0, member)
     else
       add(records, id, record)
@@ -116,7 +116,7 @@ for i = 4, #ARGV, 6 do
       local held = at.held
       if held then
         redis.call('HSET', leased, at.key,
-          pack_lease('', '', held.redeliveries, due_ms, held.queue, held.max_redeliveries))
+          pack_lease('', '', held.redeliveries, due_ms, held.queue, held.max_redeliveries, held.error))
       end
       redis.call('ZADD', place.due, digits(due_ms), at.member)
       announce(place, due_ms)

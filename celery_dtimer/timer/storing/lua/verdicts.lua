@@ -1,8 +1,9 @@
 -- verdicts: what was decided about deliveries of one queue. A token that is stale changes nothing.
 --
 -- KEYS leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids; due, lease, wake of each queue
--- ARGV[1..] key, token, action, delay_ms, reason
---         string, string, string, ms, string: one group a delivery. The actions:
+-- ARGV[1..] key, token, action, delay_ms, reason, error
+--         string, string, string, ms, string, string: one group a delivery; error: how it failed, '' = it is not
+--         known, and what was known before stays. The actions:
 --         confirm: end the lease and the event; end: it has ended well, and ends an event that somebody else holds by
 --         now, too; one that waits to be claimed again is left: a post may have moved or kept it since; renew: the lease lapses delay_ms from now;
 --         release: give it back, to be claimed again after delay_ms: that is a redelivery, and one too many is parked;
@@ -17,7 +18,7 @@ even_when_full(leased)
 local us = now_us()
 local ended, replies = {}, {}
 
-local function decide(key, token, action, delay_ms, reason)
+local function decide(key, token, action, delay_ms, reason, error)
   local value = redis.call('HGET', leased, key)
   if not value or ended[key] then return 0 end
   local ours = string.sub(value, 1, #token + 1) == token .. '\n'
@@ -39,6 +40,7 @@ local function decide(key, token, action, delay_ms, reason)
     return 0
   end
   local redeliveries = held.redeliveries
+  if error ~= '' then held.error = error end
   if action == 'release' then
     redeliveries = redeliveries + 1
     if redeliveries > held.max_redeliveries then
@@ -53,16 +55,17 @@ local function decide(key, token, action, delay_ms, reason)
   local at_ms = math.max(ceil_ms(us) + delay_ms, held.due_ms)
   if action == 'return' and delay_ms == 0 then at_ms = held.due_ms end
   redis.call('HSET', leased, key,
-    pack_lease('', '', redeliveries, held.due_ms, held.queue, held.max_redeliveries))
+    pack_lease('', '', redeliveries, held.due_ms, held.queue, held.max_redeliveries, held.error))
   redis.call('ZADD', place.due, digits(at_ms), key)
   redis.call('ZREM', place.lease, key)
   announce(place, at_ms)
   return 1
 end
 
-for i = 1, #ARGV, 5 do
-  local key, token, action, delay_ms, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
-  replies[#replies + 1] = decide(key, token, action, delay_ms, reason)
+for i = 1, #ARGV, 6 do
+  local key, token, action, delay_ms, reason, error =
+    ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5]
+  replies[#replies + 1] = decide(key, token, action, delay_ms, reason, error)
 end
 if #ended > 0 then
   redis.call('ZREM', place.lease, unpack(ended))
