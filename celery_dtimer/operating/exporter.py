@@ -11,6 +11,9 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.gauges import read_gauges
 
+#: What the metrics of a timer say whose Redis did not answer.
+DOWN = "celery_dtimer_up 0.0"
+
 
 @dtimer.command(cls=CeleryCommand)
 @click.option(
@@ -48,7 +51,10 @@ def metrics(ctx: Any, port: int | None, host: str, as_json: bool) -> None:
     if port is None:
         registry = CollectorRegistry()
         registry.register(collector)
-        ctx.obj.echo(generate_latest(registry).decode(), nl=False)
+        text = generate_latest(registry).decode()
+        ctx.obj.echo(text, nl=False)
+        if DOWN in text.splitlines():
+            raise click.ClickException("the timer's Redis did not answer")
         return
     try:
         endpoint = Endpoint(host, port, collector)

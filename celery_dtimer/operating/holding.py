@@ -56,13 +56,21 @@ def hold(ctx: Any, queues: tuple[str, ...], tasks: tuple[str, ...], why: str, by
 @QUEUES
 @TASKS
 @click.option("--all", "everything", cls=CeleryOption, help_group="Holds", is_flag=True, help="All that is held.")
+@click.option("--yes", cls=CeleryOption, help_group="Holds", is_flag=True, help="Do not ask.")
 @answering
-def resume(ctx: Any, queues: tuple[str, ...], tasks: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Let the tasks of held queues, or of held names, be claimed again. Status 1 if one of them was not held."""
+def resume(
+    ctx: Any, queues: tuple[str, ...], tasks: tuple[str, ...], everything: bool, yes: bool, as_json: bool
+) -> None:
+    """Let the tasks of held queues, or of held names, be claimed again. Status 1 if one of them was not held.
+
+    With --all, it asks. What has come due meanwhile is due at once.
+    """
     timer = get_timer(ctx.obj.app)
     if everything and (queues or tasks):
         raise click.UsageError("give --all alone, or names")
     named = _all(timer) if everything else _named(queues, tasks)
+    if everything and named and not yes:
+        click.confirm(f"All that is held ({len(named)}) is resumed. Go on?", abort=True, err=True)
     answers = []
     for what, name in named:
         was_held = timer.resume(queue=name) if what == "queue" else timer.resume(task=name)

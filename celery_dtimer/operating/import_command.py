@@ -43,16 +43,28 @@ from celery_dtimer.operating.progress import progress
     metavar="N",
     help="Leave out the lines before this one, as an interrupted import says.",
 )
+@click.option("--yes", cls=CeleryOption, help_group="Change", is_flag=True, help="Replace, and do not ask.")
 @click.option("--dry-run", cls=CeleryOption, help_group="Change", is_flag=True, help="Change nothing.")
 @answering
 def import_(
-    ctx: Any, file: str, on_conflict: OnConflict, parked: bool, from_line: int, dry_run: bool, as_json: bool
+    ctx: Any,
+    file: str,
+    on_conflict: OnConflict,
+    parked: bool,
+    from_line: int,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Store the tasks that export has written to FILE, by default those of the standard input.
 
     A task whose id is in the timer already is kept, so that this may be run again. Tasks that are due already fire at
-    once: hold their queues first if they should not. Status 1 if a line is refused.
+    once: hold their queues first if they should not. Asks before it replaces. Status 1 if a line is refused.
     """
+    if on_conflict == "replace" and not yes and not dry_run:
+        if file == STANDARD:
+            raise click.UsageError("--on-conflict replace of the standard input needs --yes")
+        click.confirm("Pending tasks of the same ids are replaced. Go on?", abort=True, err=True)
 
     def refused(number: int, why: str) -> None:
         if not as_json:

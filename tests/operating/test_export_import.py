@@ -170,7 +170,7 @@ def test_a_broken_line_is_named_and_nothing_else_is_lost(quick, timer):
     assert timer.count().pending == len(good)
 
 
-def test_what_the_same_id_means_is_a_choice(quick, timer):
+def test_what_the_same_id_means_is_a_choice(quick, timer, tmp_path):
     quick("import", input=line())
     later = line(due_at="2101-01-01T00:00:00+00:00")
     shown = quick("import", "--on-conflict", "error", input=line(id="two") + later)
@@ -178,7 +178,14 @@ def test_what_the_same_id_means_is_a_choice(quick, timer):
     assert timer.peek("one").due_at == ETA
     assert quick("import", "--on-conflict", "replace", "--dry-run", input=later).exit_code == 0
     assert timer.peek("one").due_at == ETA
-    assert quick("import", "--on-conflict", "replace", input=later).exit_code == 0
+    assert quick("import", "--on-conflict", "replace", input=later).exit_code == 2  # there is nobody to ask
+    file = tmp_path / "later.jsonl"
+    file.write_text(later)
+    assert quick("import", str(file), "--on-conflict", "replace", input="n\n").exit_code == 1
+    assert timer.peek("one").due_at == ETA
+    assert quick("import", str(file), "--on-conflict", "replace", input="y\n").exit_code == 0
+    quick("import", input=line(id="three"))
+    assert quick("import", "--on-conflict", "replace", "--yes", input=line(id="three")).exit_code == 0
     assert timer.peek("one").due_at.year == 2101
     shown = quick("import", "--json", "--dry-run", input=line(id="new") * 2)
     assert json.loads(shown.output)["stored"] == 1

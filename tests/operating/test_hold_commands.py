@@ -51,7 +51,8 @@ def test_resume_all(quick, timer):
     assert quick("resume", "--all").output == "nothing is held\n"
     for name in ("one", "two"):
         timer.hold(task=name)
-    shown = quick("resume", "--all", "--json")
+    assert quick("resume", "--all", input="n\n").exit_code == 1
+    shown = quick("resume", "--all", "--yes", "--json")
     assert shown.exit_code == 0
     assert json.loads(shown.output) == [
         {"what": "task", "name": "one", "answer": "resumed"},

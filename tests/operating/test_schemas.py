@@ -43,7 +43,7 @@ CASES = [
     ("top", ["top", "--once"], 0),
     ("doctor", ["doctor"], 1),
     ("doctor-live", ["doctor", "--live", "-d", "WORKER"], 0),
-    ("resume", ["resume", "--all"], 0),
+    ("resume", ["resume", "--all", "--yes"], 0),
     ("resume", ["resume", "-Q", "celery"], 1),
     ("parked", ["parked"], 0),
     ("replay", ["replay", "parked 2", "nobody", "--dry-run"], 1),
