@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any, Self
@@ -15,6 +15,9 @@ from celery_dtimer.timer.connecting.url import connect
 from celery_dtimer.timer.owners import APP
 
 PREFIX = APP.prefix
+
+#: Settings that may be callables; any other callable of such a name is another library's.
+CALLABLE = ("web_mask",)
 
 #: An option in the query of a URL, as kombu has it for a broker: where to import a class from.
 PROVIDER = "credential_provider"
@@ -48,6 +51,8 @@ class Settings:
         misfire_grace: Seconds after its time from which on it is too late.
         metrics_port: Port of the worker's Prometheus endpoint; None: there is none.
         metrics_host: Its address.
+        web_mask: Names of tasks, as patterns, whose arguments the console does not show; or a callable that is given
+            a task's name, args and kwargs as text, and returns the args and kwargs to be shown.
         options: Options of a connection that the URL does not have; no setting of its own.
     """
 
@@ -69,6 +74,7 @@ class Settings:
     misfire_grace: float = timer.MISFIRE_GRACE.default
     metrics_port: int | None = timer.METRICS_PORT.default
     metrics_host: str = timer.METRICS_HOST.default
+    web_mask: Callable[[str | None, str, str], tuple[str, str]] | tuple[str, ...] | None = timer.WEB_MASK.default
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -134,7 +140,8 @@ def _ours(app: Any, mapping: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
             continue
         name = low.partition(PREFIX)[2]
         before = low[: -len(PREFIX + name)]
-        if before not in {"", namespace, "celery_"} or isinstance(mapping[key], ModuleType) or callable(mapping[key]):
+        foreign = isinstance(mapping[key], ModuleType) or (callable(mapping[key]) and name not in CALLABLE)
+        if before not in {"", namespace, "celery_"} or foreign:
             continue  # another library's, or an import of a module of settings
         if not key.startswith(PREFIX) and before != namespace:
             right = f"{app.namespace}_{PREFIX}{name}".upper() if namespace else PREFIX + name

@@ -44,6 +44,7 @@ RIGHT = {
     "misfire_grace": 3600.0,
     "metrics_port": 9540,
     "metrics_host": "0.0.0.0",
+    "web_mask": ("shop.pay*",),
 }
 
 

@@ -24,6 +24,7 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
     parking,
     posting,
     top,
+    web_command,
 )
 from celery_dtimer.operating.adopt import Adoption
 from celery_dtimer.operating.commands import answering, dtimer

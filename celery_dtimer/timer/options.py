@@ -190,11 +190,23 @@ METRICS_HOST = Option(
     lambda v: (isinstance(v, str) and v) or None,
 )
 
+
+def _read_mask(value: Any) -> Any:
+    if callable(value):
+        return value
+    if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in value):
+        return None
+    return tuple(value)
+
+
+#: Whose arguments the console does not show. For apps alone.
+WEB_MASK = Option("web_mask", None, "", "a list of names of tasks, which may have * in them, or a callable", _read_mask)
+
 OPTIONS = {
     option.name: option
     for option in (
         *(NAMESPACE, MAX_EVENTS, CONFIRM_TIMEOUT, POLL_INTERVAL, MAX_REDELIVERIES, TAKEOVER, SHARDS, MAX_PAYLOAD),
         *(WAIT_REPLICAS, WAIT_TIMEOUT, EVICTION_CHECK, UNKNOWN_TASK_PATIENCE, TASK_ALIASES, MISFIRE, MISFIRE_GRACE),
-        *(METRICS_PORT, METRICS_HOST),
+        *(METRICS_PORT, METRICS_HOST, WEB_MASK),
     )
 }

@@ -99,7 +99,7 @@ def test_the_json_of_every_command_is_what_its_schema_says(scene, quick):
 
 def test_every_command_has_a_schema_and_a_case_and_the_page_links_it():
     tried = {arguments[0] for _, arguments, _ in CASES}
-    assert tried == set(dtimer.commands)
+    assert tried == set(dtimer.commands) - {"web"}  # it shows pages, and prints nothing to be read
     files = {path.stem for path in SCHEMAS.glob("*.json")}
     assert files == {name for name, *_ in CASES}
     page = PAGE.read_text("utf-8")
