@@ -10,7 +10,7 @@ from celery_dtimer.errors import DTimerError, SettingsError
 from celery_dtimer.extension import Extension, extension_of
 from celery_dtimer.operating import doctor_events, doctor_server, doctor_workers
 from celery_dtimer.operating.doctor_kinds import KINDS, Found, Subject
-from celery_dtimer.operating.workers import timers_of_workers
+from celery_dtimer.operating.workers import connected, timers_of_workers
 
 CHECKS: tuple[Callable[[Subject], Iterable[Found]], ...] = (
     *doctor_server.CHECKS,
@@ -72,7 +72,7 @@ def examine(app: Any) -> Diagnosis:
     """
     extension = extension_of(app)
     reachable = answers(extension)
-    reports = timers_of_workers(app)
+    reports = timers_of_workers(app, expected=connected(extension) if reachable else set())
     return diagnose(app, extension, reports, reachable=reachable)
 
 

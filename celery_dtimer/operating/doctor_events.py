@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from celery_dtimer.operating.doctor_kinds import Found, Subject
-from celery_dtimer.operating.doctor_workers import stuck_after
+from celery_dtimer.operating.workers import connected
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.storing.shard import Store
 
@@ -81,7 +79,7 @@ def leases(subject: Subject) -> Iterator[Found]:
 
 def holders(subject: Subject) -> Iterator[Found]:
     """Whether the workers that hold events answer, or have made a round lately: one that runs a task may be silent."""
-    workers = set(subject.workers) | _connected(subject)
+    workers = set(subject.workers) | connected(subject.extension)
     for store, queue in _queues(subject):
         gone: dict[str, int] = {}
         for member in _ask(store, "ZRANGE", store.keys.lease(queue), 0, SAMPLE - 1):
@@ -90,15 +88,6 @@ def holders(subject: Subject) -> Iterator[Found]:
                 gone[info.holder] = gone.get(info.holder, 0) + 1
         for holder, count in sorted(gone.items()):
             yield "holder-gone", f"{holder} holds {count} events of queue {queue}, and does not answer"
-
-
-def _connected(subject: Subject) -> set[str]:
-    """The holders whose listeners make rounds, if the server may be asked for its clients."""
-    limit = stuck_after(subject.extension.settings)
-    try:
-        return {holder for holder, idle in subject.extension.shards.listeners().items() if idle <= limit}
-    except (RedisError, OSError):
-        return set()
 
 
 def kept_aside(subject: Subject) -> Iterator[Found]:

@@ -4,22 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery_dtimer.operating.doctor_kinds import Found, Subject
-from celery_dtimer.settings import Settings
-
-#: Seconds without a successful round of a worker's listener: an idle one makes a round every 4 s at least, or every
-#: dtimer_poll_interval, of which several may go by.
-STUCK, STUCK_INTERVALS = 30.0, 3
+from celery_dtimer.operating.workers import stuck_after
 
 #: Seconds that a worker may fail to reach Redis.
 CUT_OFF = 10.0
 
 #: kombu's defaults of visibility_timeout, in seconds.
 VISIBILITY = {"redis": 3600, "sqs": 1800}
-
-
-def stuck_after(settings: Settings) -> float:
-    """Return the seconds without a round after which a listener counts as stuck."""
-    return max(STUCK, STUCK_INTERVALS * settings.poll_interval)
 
 
 def is_stuck(report: Any, limit: float) -> bool:

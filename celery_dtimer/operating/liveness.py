@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.extension import Extension, extension_of
 from celery_dtimer.operating.doctor import answers
-from celery_dtimer.operating.doctor_workers import is_stuck, stuck_after
-from celery_dtimer.operating.workers import timers_of_workers
+from celery_dtimer.operating.doctor_workers import is_stuck
+from celery_dtimer.operating.workers import stuck_after, timers_of_workers
 
 #: Seconds for a probe's answers: a worker that can answer does so in milliseconds.
 TIMEOUT = 2.0

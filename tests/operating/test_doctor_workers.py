@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -199,6 +200,13 @@ def test_a_late_answer_costs_no_earlier_one(answering):
     # Each answer is waited for anew, until patience ends.
     assert set(timers_of_workers(app, timeout=4.0, patience=2.5)) == {"prompt@h", "late@h"}
     assert set(timers_of_workers(app, ["prompt@h"], timeout=20.0, patience=20.0)) == {"prompt@h"}
+
+
+def test_the_expected_answers_are_enough_and_others_are_heard_that_come_with_them(answering):
+    app = answering({"new@h": (0, report()), "old@h": (0, report()), "never@h": (60, report())})
+    start = time.monotonic()
+    assert set(timers_of_workers(app, timeout=30, patience=30, expected={"new@h"})) == {"new@h", "old@h"}
+    assert time.monotonic() - start < 20
 
 
 def test_workers_of_another_app_are_left_out(answering):
