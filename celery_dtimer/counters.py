@@ -1,7 +1,7 @@
 """What happened to events in this process: counted by queue, and told by signals. Nobody is asked for that.
 
 A counter is written by one thread: those of a worker's listener by its own, ``fired`` by the thread that fires. Any
-thread posts and cancels, so that these two take a lock.
+thread posts and cancels, and both of these threads drop, so that these three take a lock.
 """
 
 import logging
@@ -147,7 +147,8 @@ class Counters:
 
     def dropped(self, delivery: Delivery) -> None:
         """Count an event that is ended without a run, since it is too late."""
-        self.of(delivery.queue).dropped += 1
+        with self._lock:
+            self.of(delivery.queue).dropped += 1
 
     # --- by the listener's thread
 
@@ -191,6 +192,12 @@ class Counters:
                     redeliveries=None,
                     reason=TOO_OFTEN,
                 )
+
+    def dropped_from_parked(self, queues: Sequence[str]) -> None:
+        """Count events of some queues, one each, that were parked for too long."""
+        with self._lock:
+            for queue in queues:
+                self.of(queue).dropped += 1
 
     def _tell(self, signal: Any, **fields: Any) -> None:
         try:

@@ -49,6 +49,7 @@ class Settings:
         misfire: What a worker does with an event that is too late when it could start it: ``"fire"``, ``"drop"`` or
             ``"park"``.
         misfire_grace: Seconds after its time from which on it is too late.
+        parked_ttl: Seconds after which what is parked is dropped; None: it is kept.
         metrics_port: Port of the worker's Prometheus endpoint; None: there is none.
         metrics_host: Its address.
         web_mask: Names of tasks, as patterns, whose arguments the console does not show; or a callable that is given
@@ -72,6 +73,7 @@ class Settings:
     task_aliases: Mapping[str, str] | None = timer.TASK_ALIASES.default
     misfire: str = timer.MISFIRE.default
     misfire_grace: float = timer.MISFIRE_GRACE.default
+    parked_ttl: float | None = timer.PARKED_TTL.default
     metrics_port: int | None = timer.METRICS_PORT.default
     metrics_host: str = timer.METRICS_HOST.default
     web_mask: Callable[[str | None, str, str], tuple[str, str]] | tuple[str, ...] | None = timer.WEB_MASK.default

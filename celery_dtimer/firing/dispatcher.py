@@ -101,6 +101,8 @@ class Dispatcher(Steered):
             on_error=partial(logger.debug, "dtimer: %r"),
             on_answers=guarded(self._answered, otherwise=None),
             on_parked=guarded(self._counters.parked, otherwise=None),
+            parked_ttl=settings.parked_ttl,
+            on_dropped=guarded(self._counters.dropped_from_parked, otherwise=None),
             name=consumer.hostname,
         )
         self._listener = Listener(self._shards, config)

@@ -30,7 +30,7 @@ COUNTERS = {
     "released": "Events given back by this worker.",
     "parked": "Events put aside by this worker.",
     "cancelled": "Events cancelled by this process.",
-    "dropped": "Events that were too late for this worker, and ended without a run.",
+    "dropped": "Events that were too late for this worker, or parked for too long, and ended without a run.",
 }
 
 

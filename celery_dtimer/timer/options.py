@@ -178,6 +178,9 @@ MISFIRE = choice("misfire", "fire", ("fire", "drop", "park"))
 MISFIRE_GRACE = seconds("misfire_grace", 60.0)
 GRACE = replace(MISFIRE_GRACE, name="grace")
 
+#: None: what is parked is kept. The longest is some hundred years. For apps alone.
+PARKED_TTL = seconds("parked_ttl", None, least=1.0, most=36_500 * 86_400.0)
+
 #: None: no metrics are served. For apps alone.
 METRICS_PORT = count("metrics_port", None, "port", least=1, most=65_535)
 
@@ -207,6 +210,6 @@ OPTIONS = {
     for option in (
         *(NAMESPACE, MAX_EVENTS, CONFIRM_TIMEOUT, POLL_INTERVAL, MAX_REDELIVERIES, TAKEOVER, SHARDS, MAX_PAYLOAD),
         *(WAIT_REPLICAS, WAIT_TIMEOUT, EVICTION_CHECK, UNKNOWN_TASK_PATIENCE, TASK_ALIASES, MISFIRE, MISFIRE_GRACE),
-        *(METRICS_PORT, METRICS_HOST, WEB_MASK),
+        *(PARKED_TTL, METRICS_PORT, METRICS_HOST, WEB_MASK),
     )
 }

@@ -77,6 +77,7 @@ class Driver(Comparison):
             ),
             "post_and_claim": lambda: self.post_and_claim(event_id, queue, pick([1, 1, 20]), pick([True, False])),
             "replay": lambda: self.replay(event_id, pick([True, False])),
+            "drop_old": lambda: self.drop_old(event_id),
             "drop": lambda: self.drop(event_id),
             "replay_or_drop_all": lambda: self.replay_or_drop_all(pick([True, False]), pick([True, False, False])),
             "look_ahead": self.look_ahead,

@@ -65,6 +65,7 @@ def call_everything():
     for position in (None, Position(5, b"x\xff1")):
         list(recorder.parked(position, limit=5, kind=b"kind", reason="why", prefix=""))
     list(recorder.parked(None, limit=5, kind=b"", reason="", prefix="", event_id="x"))
+    recorder.ask(recorder.drop_old(5))
     recorder.hold("q")
     recorder.resume("q")
     recorder.hold_kind("kind")

@@ -361,6 +361,15 @@ class Comparison(RuleBasedStateMachine):
         assert self.store.unpark("drop", [(event_id, 0)]) == [1 if parked else -1]
         del parked[-1:]
 
+    @rule(event_id=ids)
+    def drop_old(self, event_id):
+        """Some of an id have been parked for ages, and only these go."""
+        some = self.model.parked[event_id][::2]
+        for found in some:
+            self.client.zadd("{dt:0}:parked_at", {found.key: 1})
+        assert self.store.ask(self.store.drop_old(AGES_MS)) == [found.queue.encode() for found in some]
+        self.model.parked[event_id] = self.model.parked[event_id][1::2]
+
     @rule(later=st.booleans(), drops=st.booleans())
     def replay_or_drop_all(self, later, drops):
         """As replay_many and drop_many do it: the newest first."""

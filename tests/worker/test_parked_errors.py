@@ -33,4 +33,14 @@ def test_the_last_error_of_a_task_is_parked_with_its_event(worker_app, start_wor
     assert "TimeLimitExceeded" in parked["outlast"].error
     assert parked["fail"].error == "KeyError: '" + "x" * 288 + "…"
     assert len(parked["fail"].error) == 300
-    assert timer.drop_many(all=True).done == 4
+
+    # The worker above keeps what is parked; one with the setting does not.
+    other = start_worker("threads", name="other", env={"PARKED_TTL": "1"})
+    wait_until(lambda: timer.count().parked == 0, "what is parked to be dropped")
+    other.wait_for_log("4 events were parked for longer than 1 s (dtimer_parked_ttl); they are dropped")
+
+
+def test_what_is_dropped_is_counted_by_its_queue(make_app, redis_url):
+    counters = make_app(dtimer_url=redis_url)._dtimer.counters
+    counters.dropped_from_parked(["mail", "mail", ""])
+    assert (counters.of("mail").dropped, counters.total("dropped")) == (2, 3)

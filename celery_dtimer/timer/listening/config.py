@@ -38,6 +38,8 @@ class ListenerConfig:
         describe: Returns a delivery's name in the log; by default its id.
         on_answers: Called with verdicts that Redis has answered, and its answers, see verdicts.lua.
         on_parked: Called with the ids of events that a claim has parked, and the queues that it was for.
+        parked_ttl: Seconds after which what is parked is dropped; None: it is kept.
+        on_dropped: Called with the queues of the events that were dropped so, one each; empty if it is not known.
         room: Returns the room for more events, before every claim; when it grows, call ``look``. None: ``max_events``
             alone counts.
         look_after: Called now and then while deliveries are held; returns the seconds until its next call, or None for
@@ -56,6 +58,8 @@ class ListenerConfig:
     describe: Callable[[Delivery], str] = lambda delivery: repr(delivery.id)
     on_answers: Callable[[Sequence[Verdict], Sequence[int]], None] = lambda _verdicts, _answers: None
     on_parked: Callable[[Sequence[str], Sequence[str]], None] = lambda _ids, _queues: None
+    parked_ttl: float | None = None
+    on_dropped: Callable[[Sequence[str]], None] = lambda _queues: None
     room: Callable[[], Room] | None = None
     look_after: Callable[[], float | None] | None = None
     name: str = field(default_factory=lambda: f"{os.getpid()}@{socket.gethostname()}")

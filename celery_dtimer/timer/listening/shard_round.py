@@ -10,6 +10,7 @@ from celery_dtimer.timer.events import Damaged, Delivery
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.leases import Leases
+from celery_dtimer.timer.listening.old_parked import OldParked
 from celery_dtimer.timer.listening.server_clock import ServerClock
 from celery_dtimer.timer.storing.calls import MOST_QUEUES
 from celery_dtimer.timer.storing.claims import CLAIM
@@ -76,6 +77,7 @@ class ShardListener:
         self._room = room
         self._take = take
         self._listen = listen
+        self._old_parked = OldParked(store, config)
         self._clock = ServerClock(config.confirm_timeout)
         self._claims = 0
         self._loaded = False
@@ -142,7 +144,8 @@ class ShardListener:
         claims = overdue or self._woken or hungry
         # One without room finds nothing out for the others.
         is_poll = now >= self._claim_at and room > 0 and not (patient or self._woken or hungry)
-        calls = [*verdict_calls, *(call for call, _ in renewals)]
+        old = self._old_parked.calls(now, claims=claims)
+        calls = [*verdict_calls, *(call for call, _ in renewals), *old]
         queues = tuple(self._config.queues())
         if claims and queues:
             self._claims += 1
@@ -177,6 +180,8 @@ class ShardListener:
                 lost += leases.renewed(deliveries, reply, now)
         if lost:
             leases.say_lost(lost)
+        others = len(verdict_calls) + len(renewals)
+        self._old_parked.answered(replies[others : others + len(old)], now)
         if claims:
             self._promised_at = None
             self._woken = False

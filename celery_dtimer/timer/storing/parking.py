@@ -9,11 +9,15 @@ from typing import Literal, NamedTuple
 from celery_dtimer.timer.parked import ParkedEvent
 from celery_dtimer.timer.storing.calls import Calls, text_of
 from celery_dtimer.timer.storing.claims import id_of
+from celery_dtimer.timer.storing.scripts import Call
 from celery_dtimer.timer.times import ms_to_datetime
 
 #: Records that one call looks at, and bytes of them: it takes some milliseconds.
 MOST_LOOKED_AT = 500
 MOST_BYTES = 1024 * 1024
+
+#: Events that one call of drop_old ends: it takes less than a claim.
+MOST_DROPPED = 100
 
 
 class Position(NamedTuple):
@@ -87,6 +91,10 @@ class Parking(Calls):
     def replay(self, event_id: str, delay_ms: int) -> int:
         """Make a parked event pending again: its instant, -1 if nothing is parked, -2 if it is pending anew."""
         return self.unpark("replay", [(event_id, delay_ms)])[0]
+
+    def drop_old(self, ttl_ms: int) -> Call:
+        """End what was parked ``ttl_ms`` ago or longer, see drop_old.lua for the reply."""
+        return self.call("drop_old", (), ttl_ms, MOST_DROPPED)
 
     def unpark(
         self,

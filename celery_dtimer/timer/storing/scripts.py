@@ -21,6 +21,7 @@ NAMES = (
     "count",
     "replay",
     "parked",
+    "drop_old",
     "hold",
     "forecast",
     "export",

@@ -17,6 +17,7 @@ app.conf.update(
     dtimer_url=os.environ["DTIMER_URL"],
     dtimer_confirm_timeout=60,
     dtimer_max_redeliveries=1,
+    dtimer_parked_ttl=float(os.environ["PARKED_TTL"]) if "PARKED_TTL" in os.environ else None,
 )
 celery_dtimer.install(app)
 
