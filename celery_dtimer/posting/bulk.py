@@ -129,7 +129,11 @@ class Batch:
             )
         finally:
             for event in stored if self._sent_events else ():
-                self._sent_events.pop(event.id, _nothing)()
+                self.sent(event.id)
+
+    def sent(self, event_id: str) -> None:
+        """Tell monitors of a task, if they are told of any: it is stored, or went to the broker."""
+        self._sent_events.pop(event_id, _nothing)()
 
 
 def _nothing() -> None:

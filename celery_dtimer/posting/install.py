@@ -3,8 +3,10 @@
 from typing import Any
 
 from celery_dtimer.celery_patches.apps import behind_proxy, for_each_task, name_delivery_in_requests
+from celery_dtimer.celery_patches.groups import around_groups
 from celery_dtimer.celery_patches.masking import hide_passwords
 from celery_dtimer.extension import ATTRIBUTE, Extension
+from celery_dtimer.posting.groups import gathering
 from celery_dtimer.posting.result import time_results
 from celery_dtimer.posting.sending import wrap_send_task
 from celery_dtimer.posting.task import equip
@@ -38,6 +40,7 @@ def install(app: Any, **settings: Any) -> Any:
     app.steps["consumer"].update(STEPS)
     name_delivery_in_requests()
     wrap_send_task(app)
+    around_groups(gathering)
     time_results(app)
     for_each_task(app, equip)
     return app

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, Self
 
@@ -23,6 +24,7 @@ from celery_dtimer.errors import (
 )
 from celery_dtimer.extension import DELIVERY_HEADER, Extension
 from celery_dtimer.posting.bulk import Batch
+from celery_dtimer.posting.groups import Members
 from celery_dtimer.posting.native import NativeCall
 from celery_dtimer.posting.patience import pauses
 from celery_dtimer.posting.routing import queue_of
@@ -139,6 +141,9 @@ class TimerProducer(Producer):
                     exc,
                     extra={"dtimer_task": name},
                 )
+        if native is not None and self._is_stored and isinstance(self._posting.batch, Members):
+            again = {**options, "retry_policy": self._policy}
+            self._posting.batch.otherwise(partial(native.publish, self._extension.app, body, again), self._policy)
         if native is not None and not self._is_stored:
             native.publish(self._extension.app, body, {**options, "retry_policy": self._policy})
 

@@ -119,6 +119,10 @@ def _matches_words(pattern: Sequence[str], words: Sequence[str]) -> bool:
     return bool(words) and pattern[0] in ("*", words[0]) and _matches_words(pattern[1:], words[1:])
 
 
+#: What a publish retry policy may have (``kombu.Connection.ensure``).
+OF_RETRIES = ("max_retries", "interval_start", "interval_step", "interval_max", "retry_errors")
+
+
 def is_for_another_broker(app: Any, call: Mapping[str, Any]) -> bool:
     """Whether the call's ``connection`` or ``producer`` leads elsewhere than the app's own would.
 
@@ -156,5 +160,7 @@ def _address(connection: Any) -> tuple[Any, ...]:
     host, port, vhost = (
         getattr(connection, name) or defaults.get(name) for name in ("hostname", "port", "virtual_host")
     )
-    # The options too: they may have a prefix for all queues, or the folders that are the broker.
-    return connection.get_transport_cls(), host, port, vhost, connection.transport_options
+    # The options too: they may have a prefix for all queues, or the folders that are the broker. But kombu's
+    # Producer.publish adds its retry policy to those of the connection that it has used.
+    options = {name: value for name, value in connection.transport_options.items() if name not in OF_RETRIES}
+    return connection.get_transport_cls(), host, port, vhost, options

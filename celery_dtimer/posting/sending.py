@@ -10,6 +10,7 @@ from typing import Any
 from celery_dtimer.celery_patches.apps import Native, known_task, running_request
 from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo, Extension, extension_of
 from celery_dtimer.posting.eta import delay_of, eta_of
+from celery_dtimer.posting.groups import Members, members_of
 from celery_dtimer.posting.native import NativeCall, Retried
 from celery_dtimer.posting.options import POSTING_OPTION, SEND_TASK, checked
 from celery_dtimer.posting.patience import retry_policy
@@ -51,9 +52,12 @@ def wrap_send_task(app: Any) -> None:
         )
         head = (kept.pop("name"), kept.pop("args", None), kept.pop("kwargs", None))
         try:
-            return timed(native.method(*head, **{**kept, "producer": producer, "retry": False}))
+            result = timed(native.method(*head, **{**kept, "producer": producer, "retry": False}))
         finally:
             producer.close()
+        if isinstance(posting.batch, Members) and posting.batch.enough:
+            posting.batch.flush()
+        return result
 
     app.send_task = send_task
 
@@ -74,7 +78,8 @@ def _posting_for(extension: Extension, call: Mapping[str, Any]) -> Posting | Non
     retried = _retried(call)
     if retried is None and not ((call.get("countdown") or call.get("eta")) and extension.takes_over):
         return None
-    if is_for_another_broker(extension.app, call):
+    members = members_of(call)
+    if is_for_another_broker(extension.app, call) if members is None else members.are_elsewhere(call):
         return None
     threshold = extension.settings.takeover if extension.takes_over else None
     clock, when_ms, wait_ms = _when(call)
@@ -89,7 +94,10 @@ def _posting_for(extension: Extension, call: Mapping[str, Any]) -> Posting | Non
     # The task's own options, if this process knows the task. The default is "replace", since Celery sends two messages
     # for one id if its caller asks for it twice; the timer has one event.
     task = call.get("task_type") or known_task(extension.app, call.get("name"))
-    return Posting(clock, when_ms, **checked(timer_options_of(task), on_conflict="replace"), native=native)
+    options = checked(timer_options_of(task), on_conflict="replace")
+    # Another policy's refusal is the error of that one call.
+    batch = members if options["on_conflict"] == "replace" else None
+    return Posting(clock, when_ms, **options, native=native, batch=batch)
 
 
 def _retried(call: Mapping[str, Any]) -> Retried | None:
