@@ -27,10 +27,11 @@ def run_on_terminal(
     timeout: float = 30.0,
     lines: int = 50,
     interrupt_at: str | None = None,
+    answer: str | None = None,
 ) -> tuple[int, str]:
     """Run a command whose output is a terminal; its status, and what it wrote.
 
-    It is interrupted, as by Ctrl-C, when it has written ``interrupt_at``.
+    It is interrupted, as by Ctrl-C, when it has written ``interrupt_at``. ``answer`` is typed when it asks.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, WIDTH, 0, 0))
@@ -51,6 +52,9 @@ def run_on_terminal(
             if not data:
                 break
             written += data
+            if answer is not None and b"[y/N]: " in written:
+                os.write(ours, f"{answer}\n".encode())
+                answer = None
             if interrupt_at is not None and interrupt_at in written.decode(errors="replace"):
                 process.send_signal(signal.SIGINT)
                 interrupt_at = None
@@ -62,3 +66,23 @@ def run_on_terminal(
 def plain(text: str) -> str:
     """What is left to be read of what was written to a terminal."""
     return CONTROL.sub("", text)
+
+
+def screen(text: str) -> str:
+    """What is left on a terminal of what was written to it: progress bars go, and colours."""
+    lines, row, column = [""], 0, 0
+    for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r|\n)", text):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif up := re.fullmatch(r"\x1b\[(\d*)A", part):
+            row = max(0, row - int(up[1] or 1))
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + part + line[column + len(part) :]
+            column += len(part)
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
