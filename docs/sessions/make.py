@@ -61,6 +61,7 @@ TYPED = [
     ("import", "import shop.jsonl --dry-run"),
     ("metrics", "metrics | grep overdue"),
     ("doctor", "doctor"),
+    ("web", "web --help"),
 ]
 
 #: The app of the sessions.
@@ -183,9 +184,7 @@ def _fleet(folder: Path) -> Iterator[dict[str, str]]:
         _wait_until(lambda: _answers(client), "the server's answer")
         for name in ("web-1", "web-2"):
             worker = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-n", f"{name}@shop", "-P", "threads"]
-            running.append(
-                _started([*worker, "-c", "4", "-l", "INFO", "-Q", "celery"], folder, environment, name)
-            )
+            running.append(_started([*worker, "-c", "4", "-l", "INFO", "-Q", "celery"], folder, environment, name))
         for name in ("web-1", "web-2"):
             log = folder / f"{name}.log"
             _wait_until(lambda log=log: "ready." in log.read_text(), f"the worker {name}")
@@ -227,7 +226,9 @@ def _plant(environment: dict[str, str], folder: Path, began: datetime) -> None:
     ):
         shop.charge.post((7,), delay=0, task_id=task_id, queue="payments")
         store = timer.shards[0]
-        call = store.claim(["payments"], listener="l", holder="web-1@shop", nonce="n", room=1, lease_ms=60_000)
+        call = store.claim(
+            ["payments"], listener="l", holder="web-1@shop", nonce="n", room=1, lease_ms=60_000, ahead_ms=1000
+        )
         store.ask(store.park("payments", store.read_claim(store.ask(call), ["payments"]).deliveries, reason))
     shop.remind.apply_async(("1004",), countdown=86_400, queue="mail")
     shop.report.post(("quarter", 300), delay=0, task_id="report-7")

@@ -71,6 +71,7 @@ WRONG = [
     ("upcoming", ["--within", "nan"], 1, "duration must be"),
     ("adopt", ["--at-least", "-1"], 2, "-1.0 is not in the range"),
     ("adopt", ["-Q", "nowhere"], 0, "0 tasks"),
+    ("web", ["--port", "70000"], 2, "70000 is not in the range"),
     ("holds", ["--why"], 2, "No such option"),
 ]
 
@@ -84,7 +85,8 @@ def told(shown, statuses):
 
 
 def test_every_command_is_tried():
-    assert set(WORKING) == {name for name, *_ in WRONG} == set(dtimer.commands)
+    assert {name for name, *_ in WRONG} == set(dtimer.commands)
+    assert set(WORKING) == set(dtimer.commands) - {"web"}  # it goes on without Redis, and shows that
 
 
 @pytest.mark.parametrize(("command", "arguments", "status", "said"), WRONG)
