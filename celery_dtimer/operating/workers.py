@@ -42,7 +42,7 @@ def broker_errors(app: Any) -> tuple[type[Exception], ...]:
 
 def fired_queues(app: Any) -> set[str] | None:
     """Return the queues that workers with a timer fire for, or None if the broker does not answer in time."""
-    reports = timers_of_workers(app, timeout=ANSWER)
+    reports = timers_of_workers(app, timeout=ANSWER, expected=connected(extension_of(app)))
     if reports is None:
         return None
     namespace = extension_of(app).settings.namespace
