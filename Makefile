@@ -1,4 +1,4 @@
-# make demo: two workers, a hundred delayed tasks, and one of the workers is killed.
+# make demo: two workers, a hundred delayed tasks, and one of the workers is killed. WEB=1 shows it in the browser too.
 # make test: the tests, against servers and workers that they start themselves, in under four minutes.
 # make test-slow: what that leaves out: every pool, the long attacks, the tutorial. make test-all: all of them.
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
@@ -21,7 +21,7 @@ SERVERS ?=
 FAILOVER_TESTS ?= tests/failover tests/cluster
 
 help:
-	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute)"
+	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute); WEB=1: in the browser too"
 	@echo "make test   the same for the tests (under four minutes); TESTS=tests/timer for a part of them"
 	@echo "make test-slow  those that make test leaves out, in every pool (some minutes)"
 	@echo "make test-all   these two, and all that follow"
@@ -32,8 +32,10 @@ help:
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
-demo: .venv/installed-demo
-	@cd example_project && exec ../.venv/bin/python -m demo
+# WEB=1: with the console in the browser, which stays until Ctrl-C.
+WEB ?=
+demo: .venv/installed-demo $(if $(WEB),.venv/installed-web)
+	@cd example_project && exec ../.venv/bin/python -m demo $(if $(WEB),--web)
 
 # Installed in place, so that only a change of the dependencies takes a new installation.
 .venv/installed-demo: pyproject.toml
@@ -41,6 +43,10 @@ demo: .venv/installed-demo
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+.venv/installed-web: .venv/installed-demo
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[web]'
 	@touch $@
 
 # Five processes on two cores: most of a test's time is waiting.

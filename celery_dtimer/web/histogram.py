@@ -17,7 +17,7 @@ COLOURS = 7
 OTHERS = "other queues"
 
 #: Pixels: the plot, and the least height of what is not nothing.
-HEIGHT, LEAST = 220, 2
+HEIGHT, LEAST = 220, 1.5
 
 #: The space between two bars, as a share of a bar's place.
 GAP = 0.18

@@ -1,10 +1,14 @@
-"""``python -m demo``: runs the demonstration. Exit status 0: every promise was kept; 1: one was not, or no start."""
+"""``python -m demo``: runs the demonstration. Exit status 0: every promise was kept; 1: one was not, or no start.
+
+``--web``: beside the console, which stays until Ctrl-C.
+"""
 
 import os
 import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -30,7 +34,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="celery-dtimer-demo-", ignore_cleanup_errors=True) as folder:
         processes = Processes(Path(folder))
         try:
-            return _demo(processes, screen)
+            return _demo(processes, screen, web="--web" in sys.argv[1:])
         except DemoError as exc:
             print(f"demo: {exc}", file=sys.stderr)
             return 1
@@ -43,17 +47,26 @@ def main() -> int:
             processes.end_all()
 
 
-def _demo(processes: Processes, screen: Screen) -> int:
+def _demo(processes: Processes, screen: Screen, *, web: bool) -> int:
     began = time.monotonic()
     url = processes.start_server()
     os.environ["SHOP_REDIS_URL"] = os.environ["SHOP_BROKER_URL"] = url
     screen.tell("an embedded server runs; starting two workers of two processes each")
+    if web:
+        console = processes.start_console()
+        screen.tell(f"the console is at {console}")
     # The shop reads its environment when it is imported.
     from demo.play import play, show_summary  # noqa: PLC0415 - see above
 
     story = play(processes, screen)
     kept = show_summary(story, screen)
     screen.tell(f"\n{'every promise was kept' if kept else 'A PROMISE WAS BROKEN'}; {time.monotonic() - began:.0f} s")
+    if web:
+        screen.tell(f"the console stays at {console} until Ctrl-C")
+        with suppress(KeyboardInterrupt):
+            while True:
+                processes.check()
+                time.sleep(1)
     return 0 if kept else 1
 
 

@@ -78,6 +78,17 @@ class Processes:
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         self._start(name, program + pool + quiet)
 
+    def start_console(self) -> str:
+        """Start the console of the shop, which only shows, and return its URL.
+
+        Raises:
+            DemoError: It does not start.
+        """
+        port = _free_port()
+        self._start("console", [sys.executable, "-m", "celery", "-A", "shop", "dtimer", "web", "--port", str(port)])
+        self.wait_until("console", lambda: _listens(port))
+        return f"http://127.0.0.1:{port}/"
+
     def kill(self, name: str) -> None:
         """Kill a worker and its pool with SIGKILL: nothing of it has time to say good-bye."""
         process = self._running.pop(name)
@@ -146,13 +157,21 @@ class Processes:
 
 
 def _named(name: str) -> str:
-    return "the server" if name == "server" else f"the worker {name}"
+    return f"the {name}" if name in ("server", "console") else f"the worker {name}"
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
 
 
 def _answers(url: str) -> bool:
