@@ -124,8 +124,8 @@ class Camera:
         answers = self._ask()
         before = self._answers
         seconds = asked_at - before[0] if before is not None else 0.0
-        counted = None if answers is None or before is None else _deltas(before[1], answers)
-        rows = None if answers is None else _rows(answers, counted, seconds)
+        counted = None if answers is None or before is None else deltas(before[1], answers)
+        rows = None if answers is None else worker_rows(answers, counted, seconds)
         totals = _sum(counted)
         posted = None
         if gauges is not None:
@@ -145,8 +145,8 @@ class Camera:
             posted,
             None if totals is None else round(totals["fired"] / seconds, 3),
             None if totals is None else round(totals["confirmed"] / seconds, 3),
-            _largest(rows, "p50"),
-            _largest(rows, "p99"),
+            largest(rows, "p50"),
+            largest(rows, "p99"),
         )
 
     def _ask(self) -> dict[str, Any] | None:
@@ -161,7 +161,7 @@ class Camera:
 COUNTED = ("fired", "confirmed", "cancelled")
 
 
-def _deltas(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+def deltas(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Return what each worker that answered both times has counted between; one that restarted began at 0."""
     counted = {}
     for name, report in now.items():
@@ -176,9 +176,10 @@ def _sum(counted: Mapping[str, Mapping[str, int]] | None) -> dict[str, int] | No
     return None if counted is None else {key: sum(each[key] for each in counted.values()) for key in COUNTED}
 
 
-def _rows(
+def worker_rows(
     answers: Mapping[str, Any], counted: Mapping[str, Mapping[str, int]] | None, seconds: float
 ) -> dict[str, WorkerRow]:
+    """Return the rows of the workers that answered, by name, with what they have counted in so many seconds."""
     rows = {}
     for name, report in sorted(answers.items()):
         lateness = report.get("lateness") or {}
@@ -204,7 +205,8 @@ def _state(report: Mapping[str, Any]) -> str:
     return "full" if report.get("in_flight", 0) >= report.get("max_events", 0) else "fires"
 
 
-def _largest(rows: Mapping[str, WorkerRow] | None, name: str) -> float | None:
+def largest(rows: Mapping[str, WorkerRow] | None, name: str) -> float | None:
+    """Return the largest value of a field that any worker has; None without one."""
     return max((value for row in (rows or {}).values() if (value := getattr(row, name)) is not None), default=None)
 
 

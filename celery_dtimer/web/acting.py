@@ -28,8 +28,11 @@ logger = logging.getLogger(__name__)
 #: Ids that a page names, and that a line of the log does.
 NAMED, LOGGED = 20, 20
 
+#: Fields that say what matches.
+SEARCHED = ("state", "task", "queue", "from", "to", "reason")
+
 #: Fields that a page of confirmation hands on.
-HANDED_ON = ("do", "all", "state", "task", "queue", "from", "to", "reason", "due", "what", "name", "why", "next")
+HANDED_ON = ("do", "all", *SEARCHED, "due", "what", "name", "why", "next")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ async def act(request: Request) -> Response:
     action, ids = _read(form)
     verdict = await run_in_threadpool(action.act, desk.timer, ids, form, user)
     desk.watch.forget()
-    _log(user, form.get("do"), action, verdict)
+    _log(user, form, action, verdict, matched=ids is None and action.on != "hold")
     return desk.page(
         request,
         "verdict.html",
@@ -181,14 +184,19 @@ def _read(form: Form) -> tuple[Action, list[str] | None]:
     return action, ids
 
 
-def _log(user: str, do: str, action: Action, verdict: changes.Verdict) -> None:
+def _log(user: str, form: Form, action: Action, verdict: changes.Verdict, *, matched: bool) -> None:
     """Write down who did what, in one line."""
-    names = ", ".join(legible(name) for name in verdict.names[:LOGGED])
-    more = f" and {len(verdict.names) - LOGGED} more" if len(verdict.names) > LOGGED else ""
+    do, names = form.get("do"), verdict.names[:LOGGED]
+    about = ", ".join(legible(name) for name in names)
+    if len(verdict.names) > LOGGED:
+        about += f" and {len(verdict.names) - LOGGED} more"
+    if matched:
+        sought = " ".join(f"{name}={legible(value)}" for name, value in form.kept(*SEARCHED).items())
+        about = f"all that match {sought or 'everything'}: {about}"
     logger.info(
-        "dtimer: web: %s asked to %s: %d %s, %d not (%s%s)",
-        *(legible(user), do, verdict.done, action.done, len(verdict.refused), names, more),
-        extra={"dtimer_user": user, "dtimer_action": do, "dtimer_events": tuple(verdict.names[:LOGGED])},
+        "dtimer: web: %s asked to %s: %d %s, %d not (%s)",
+        *(legible(user), do, verdict.done, action.done, len(verdict.refused), about),
+        extra={"dtimer_user": user, "dtimer_action": do, "dtimer_events": tuple(names)},
     )
 
 

@@ -141,7 +141,7 @@ def _unparked(ids: list[str] | None, answer: Unparked) -> Verdict:
         ),
         *((event_id, "is not parked") for event_id in answer.unknown),
     ]
-    return Verdict(answer.done, ids or ["all that match"], refused)
+    return Verdict(answer.done, ids or [], refused)
 
 
 def held(form: Form) -> tuple[Literal["queue", "task"], str]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from anyio import CapacityLimiter
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -73,7 +74,11 @@ class Desk:
         self.policy = policy
         self.live = live
         self.watch = Watch(app)
+        #: What pages were sent last: range and place -> number of the look, and the event.
+        self.told: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._templates = environment()
+        #: Threads that a result backend which hangs may hold.
+        self.asking = CapacityLimiter(4)
         self._examining = threading.Lock()
         self._diagnosis: tuple[float, Diagnosis] | None = None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
@@ -19,6 +19,9 @@ from celery_dtimer.web.messages import facts, payload_of
 from celery_dtimer.web.now import desk_of
 from celery_dtimer.web.searching import Wanted, search
 from celery_dtimer.web.showing import event_path
+
+if TYPE_CHECKING:
+    from celery_dtimer.web.console import Desk
 
 #: Seconds that the result backend has.
 BACKEND = 2.0
@@ -68,7 +71,7 @@ async def event(request: Request) -> Response:
     desk = desk_of(request)
     event_id = check_id(request.path_params.get("id") or request.query_params.get("id", ""))
     info = await run_in_threadpool(desk.timer.peek, event_id)
-    result = await _result(desk.app, event_id)
+    result = await _result(desk, event_id)
     now = datetime.now(UTC)
     if info is None:
         return desk.page(request, "unknown.html", 404, id=event_id, result=result, now=now)
@@ -91,11 +94,11 @@ async def event(request: Request) -> Response:
     )
 
 
-async def _result(app: Any, event_id: str) -> str | None:
+async def _result(desk: "Desk", event_id: str) -> str | None:
     """Return the task's state in the result backend; None: there is none, or it does not answer."""
 
     def ask() -> str | None:
-        backend = app.backend
+        backend = desk.app.backend
         # An rpc:// result is a message: reading it would take it from whoever waits.
         if isinstance(backend, DisabledBackend | RPCBackend):
             return None
@@ -103,6 +106,6 @@ async def _result(app: Any, event_id: str) -> str | None:
 
     try:
         with anyio.fail_after(BACKEND):
-            return await to_thread.run_sync(ask, abandon_on_cancel=True)
+            return await to_thread.run_sync(ask, abandon_on_cancel=True, limiter=desk.asking)
     except Exception:  # noqa: BLE001 - whatever a backend raises: the event is shown without
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from celery_dtimer.errors import DTimerError
-from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.frames import WorkerRow, deltas, largest, worker_rows
 from celery_dtimer.operating.gauges import Gauges, read_gauges
 from celery_dtimer.operating.workers import timers_of_workers
 from celery_dtimer.posting.task_timer import TaskTimer, UpcomingTask, get_timer
@@ -21,6 +21,9 @@ from celery_dtimer.web.histogram import RANGES
 #: Seconds between two looks at Redis, and between two questions to the workers.
 PERIOD, WORKERS_PERIOD = 2.0, 5.0
 
+#: A look that takes long, as with thousands of queues, is followed by a rest so many times as long.
+SHARE = 9
+
 #: Seconds that the workers have to answer, and for which a page waits for the first answer.
 ANSWER, FIRST_ANSWER = 0.5, 1.5
 
@@ -29,47 +32,24 @@ SOONEST = 10
 
 
 @dataclass(frozen=True)
-class Worker:
-    """What one worker says of itself; rates are events a second between its last two answers."""
-
-    name: str
-    report: Mapping[str, Any]
-    rate: float | None
-
-    @property
-    def state(self) -> str:
-        """One word: cut off, paused, full, busy or idle."""
-        redis = self.report.get("redis") or {}
-        if not redis.get("connected", True):
-            return "cut off"
-        if self.report.get("paused"):
-            return "paused"
-        in_flight = self.report.get("in_flight") or 0
-        return "full" if in_flight >= (self.report.get("max_events") or 1) else "busy" if in_flight else "idle"
-
-
-@dataclass(frozen=True)
 class Fleet:
     """The workers that answered.
 
     Attributes:
         workers: By name; None: the broker did not answer.
-        rate: Events that they confirmed a second.
-        p50: Their lateness, by their latest events: the median of each, weighted; seconds.
-        p99: The worst worker's 99th percentile.
+        versions: Of celery-dtimer, by the same names.
+        fired: Events that they fired a second, between their last two answers.
+        p50: The largest of their medians of lateness, in seconds.
+        p99: The largest of their 99th percentiles.
         asked: Whether anybody was asked yet.
     """
 
-    workers: list[Worker] | None = None
-    rate: float | None = None
+    workers: dict[str, WorkerRow] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    fired: float | None = None
     p50: float | None = None
     p99: float | None = None
     asked: bool = False
-
-    @property
-    def versions(self) -> list[str]:
-        """The versions that run."""
-        return sorted({str(worker.report.get("version", "?")) for worker in self.workers or ()})
 
 
 @dataclass(frozen=True)
@@ -96,12 +76,13 @@ class Watch:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._watchers: dict[str, int] = {}
         self._poller: threading.Thread | None = None
         self._latest: dict[str, tuple[int, Snapshot]] = {}
         self._looks = 0
         self._fleet = Fleet()
-        self._reports: tuple[float, Mapping[str, Any]] = (0.0, {})
+        self._reports: tuple[float, Mapping[str, Any]] | None = None
         self._asked_at = 0.0
         self._answered = threading.Event()
 
@@ -137,13 +118,15 @@ class Watch:
 
     def look(self, name: str) -> Snapshot:
         """Return what a range shows now, read now unless that was done in the last second; errors are in it."""
-        found = self._latest.get(name)
-        if found is None or (datetime.now(UTC) - found[1].at).total_seconds() > PERIOD / 2:
-            self._ask_workers()
-            if not self._fleet.asked:
-                self._answered.wait(FIRST_ANSWER)
-            return self._look(name)
-        return found[1]
+        self._ask_workers()
+        if not self._fleet.asked:
+            self._answered.wait(FIRST_ANSWER)
+        # Pages that are asked for together share a look.
+        with self._reading:
+            found = self._latest.get(name)
+            if found is None or (datetime.now(UTC) - found[1].at).total_seconds() > PERIOD / 2:
+                return self._look(name)
+            return found[1]
 
     def _poll(self) -> None:
         while True:
@@ -156,7 +139,8 @@ class Watch:
             self._ask_workers()
             for name in names:
                 self._look(name)
-            time.sleep(max(0.1, PERIOD - (time.monotonic() - began)))
+            took = time.monotonic() - began
+            time.sleep(max(PERIOD - took, took * SHARE))
 
     def _look(self, name: str) -> Snapshot:
         try:
@@ -188,36 +172,23 @@ class Watch:
         threading.Thread(target=self._hear_workers, name="dtimer-web-workers", daemon=True).start()
 
     def _hear_workers(self) -> None:
-        extension_of(self._app)
         reports = timers_of_workers(self._app, timeout=ANSWER)
-        now, (before_at, before) = time.monotonic(), self._reports
-        if reports is None:
-            self._fleet = Fleet(asked=True)
-        else:
-            workers = [
-                Worker(name, report, _rate(report, before.get(name), now - before_at))
-                for name, report in sorted(reports.items())
-            ]
-            self._fleet = _fleet(workers)
-            self._reports = (now, reports)
+        now, before = time.monotonic(), self._reports
+        self._reports = None if reports is None else (now, reports)
+        self._fleet = Fleet(asked=True) if reports is None else _fleet(reports, before, now)
         self._answered.set()
 
 
-def _rate(report: Mapping[str, Any], before: Mapping[str, Any] | None, seconds: float) -> float | None:
-    if before is None or seconds <= 0:
-        return None
-    # A worker that was restarted counts from 0.
-    return max(0.0, float(report.get("confirmed", 0) - before.get("confirmed", 0)) / seconds)
-
-
-def _fleet(workers: list[Worker]) -> Fleet:
-    rates = [worker.rate for worker in workers if worker.rate is not None]
-    told = [told for worker in workers if (told := worker.report.get("lateness") or {}).get("events")]
-    events = sum(each["events"] for each in told)
+def _fleet(reports: Mapping[str, Any], before: tuple[float, Mapping[str, Any]] | None, now: float) -> Fleet:
+    counted = None if before is None else deltas(before[1], reports)
+    seconds = 0.0 if before is None else now - before[0]
+    rows = worker_rows(reports, counted, seconds)
+    fired = [row.fired for row in rows.values() if row.fired is not None]
     return Fleet(
-        workers=workers,
-        rate=sum(rates) if rates else None,
-        p50=sum(each["p50"] * each["events"] for each in told) / events if events else None,
-        p99=max((each["p99"] for each in told), default=None),
+        workers=rows,
+        versions={name: str(report.get("version", "?")) for name, report in reports.items()},
+        fired=sum(fired) if fired else None,
+        p50=largest(rows, "p50"),
+        p99=largest(rows, "p99"),
         asked=True,
     )

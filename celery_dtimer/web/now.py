@@ -66,11 +66,20 @@ async def live(request: Request) -> Response:
                 latest = desk.watch.latest(name)
                 if latest is not None and latest[0] != seen:
                     seen = latest[0]
-                    told = await run_in_threadpool(_told, desk, request, latest[1])
-                    yield f"data: {json.dumps(told)}\n\n".encode()
+                    yield await run_in_threadpool(_told_once, desk, request, latest)
                 await asyncio.sleep(LOOK)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+def _told_once(desk: "Desk", request: Request, latest: tuple[int, Snapshot]) -> bytes:
+    """What all pages of a place are sent of a look: made once."""
+    number, snapshot = latest
+    place = (snapshot.range, request.scope.get("root_path", ""))
+    made = desk.told.get(place)
+    if made is None or made[0] != number:
+        made = desk.told[place] = (number, f"data: {json.dumps(_told(desk, request, snapshot))}\n\n".encode())
+    return made[1]
 
 
 def _told(desk: "Desk", request: Request, snapshot: Snapshot) -> dict[str, Any]:

@@ -122,10 +122,10 @@ def test_rates_are_of_workers_that_answered_both_times_and_a_restart_begins_at_0
 
     before = {"a": report(10), "b": report(50), "gone": report(5)}
     now = {"a": report(14), "b": report(3), "new": report(9)}
-    counted = frames._deltas(before, now)
+    counted = frames.deltas(before, now)
     assert {name: each["fired"] for name, each in counted.items()} == {"a": 4, "b": 3}
     assert frames._sum(counted) == {"fired": 7, "confirmed": 6, "cancelled": 0}
-    rows = frames._rows(now, counted, 2.0)
+    rows = frames.worker_rows(now, counted, 2.0)
     assert (rows["a"].fired, rows["new"].fired) == (2.0, None)
 
 

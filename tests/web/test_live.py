@@ -104,6 +104,6 @@ def test_workers_are_shown_with_their_state_version_and_lateness(proj, start_wor
     browser = Browser(console(proj.app))
     said = wait_until(lambda: "amber@" in (page := text_of(browser.get("/").text)) and page, "an answer of the worker")
     assert "1 worker answers" in said
-    assert " idle 0 of " in said
+    assert " fires 0 of " in said
     assert "0.1.0" in said
     assert re.search(r"Late, median \d", said)
