@@ -1,6 +1,8 @@
 """``cancel``, ``move`` and ``run-now``: end a task that waits, or let it run at another time."""
 
 import json
+import time
+from collections.abc import Container
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +13,8 @@ from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import printable
 from celery_dtimer.posting.eta import eta_of
 from celery_dtimer.posting.task_timer import get_timer
-from celery_dtimer.timer.events import Answer, State
-from celery_dtimer.timer.times import ms_to_datetime
+from celery_dtimer.timer.events import Answer, EventInfo, State
+from celery_dtimer.timer.times import delay_to_ms, eta_to_ms, ms_to_datetime
 
 if_due_at_option = click.option(
     "--if-due-at",
@@ -32,6 +34,10 @@ eta_option = click.option(
     help="Due then: ISO 8601, in UTC without an offset.",
 )
 
+one_dry_run_option = click.option(
+    "--dry-run", cls=CeleryOption, help_group="Change", is_flag=True, help="Change nothing, and say what would be so."
+)
+
 
 def instant_of(text: str | None, option: str) -> datetime | None:
     """Return the instant that an option has."""
@@ -47,11 +53,16 @@ def check_one_option(delay: float | None, eta: str | None) -> None:
 @dtimer.command(cls=CeleryCommand)
 @click.argument("task_id", metavar="ID")
 @if_due_at_option
+@one_dry_run_option
 @answering
-def cancel(ctx: Any, task_id: str, if_due_at: str | None, as_json: bool) -> None:
+def cancel(ctx: Any, task_id: str, if_due_at: str | None, dry_run: bool, as_json: bool) -> None:
     """Cancel the task ID. Status 0 only if it will not run."""
-    answer = get_timer(ctx.obj.app).cancel(task_id, if_due_at=instant_of(if_due_at, "--if-due-at"))
-    _tell(ctx, task_id, answer, as_json, "is cancelled and will not run")
+    timer, condition = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at")
+    if dry_run:
+        answer = _tried(timer.peek(task_id), condition, {State.PENDING, State.PARKED})
+        _tell(ctx, task_id, answer, as_json, "would be cancelled", dry_run=True)
+        return
+    _tell(ctx, task_id, timer.cancel(task_id, if_due_at=condition), as_json, "is cancelled and will not run")
 
 
 @dtimer.command(cls=CeleryCommand)
@@ -59,34 +70,75 @@ def cancel(ctx: Any, task_id: str, if_due_at: str | None, as_json: bool) -> None
 @delay_option
 @eta_option
 @if_due_at_option
+@one_dry_run_option
 @answering
-def move(ctx: Any, task_id: str, delay: float | None, eta: str | None, if_due_at: str | None, as_json: bool) -> None:
+def move(
+    ctx: Any,
+    task_id: str,
+    delay: float | None,
+    eta: str | None,
+    if_due_at: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Let the task ID be due at another time. Status 1, and nothing changed, if it does not wait."""
     check_one_option(delay, eta)
     timer, condition, instant = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at"), instant_of(eta, "--eta")
-    if instant is not None:
+    if dry_run:
+        due_at = instant or ms_to_datetime(round(time.time() * 1000) + delay_to_ms(delay or 0))
+        answer = _tried(timer.peek(task_id), condition, {State.PENDING}, due_at)
+    elif instant is not None:
         answer = timer.change_eta(task_id, instant, if_due_at=condition)
     else:
         answer = timer.change_delay(task_id, delay or 0, if_due_at=condition)
-    _tell(ctx, task_id, answer, as_json, f"is due at {_shown(answer.due_at)}")
+    _tell(ctx, task_id, answer, as_json, f"{_is(dry_run)} due at {_shown(answer.due_at)}", dry_run=dry_run)
     if answer and not as_json:
-        ctx.obj.echo(f"    it was due at {_shown(answer.was_due_at)}")
+        ctx.obj.echo(f"    it {'is' if dry_run else 'was'} due at {_shown(answer.was_due_at)}")
 
 
 @dtimer.command(cls=CeleryCommand, name="run-now")
 @click.argument("task_id", metavar="ID")
 @if_due_at_option
+@one_dry_run_option
 @answering
-def run_now(ctx: Any, task_id: str, if_due_at: str | None, as_json: bool) -> None:
+def run_now(ctx: Any, task_id: str, if_due_at: str | None, dry_run: bool, as_json: bool) -> None:
     """Let the task ID run now. Status 1, and nothing changed, if it does not wait."""
-    answer = get_timer(ctx.obj.app).run_now(task_id, if_due_at=instant_of(if_due_at, "--if-due-at"))
-    _tell(ctx, task_id, answer, as_json, "is due now")
+    timer, condition = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at")
+    if dry_run:
+        answer = _tried(timer.peek(task_id), condition, {State.PENDING}, ms_to_datetime(round(time.time() * 1000)))
+    else:
+        answer = timer.run_now(task_id, if_due_at=condition)
+    _tell(ctx, task_id, answer, as_json, f"{_is(dry_run)} due now", dry_run=dry_run)
 
 
-def _tell(ctx: Any, task_id: str, answer: Answer, as_json: bool, done: str) -> None:
+def _is(dry_run: bool) -> str:
+    return "would be" if dry_run else "is"
+
+
+def _tried(
+    info: EventInfo | None, condition: datetime | None, states: Container[State], due_at: datetime | None = None
+) -> Answer:
+    """Return the answer of a change of a task in one of some states, without the change."""
+    if info is None:
+        return Answer()
+    done = info.state in states and (condition is None or eta_to_ms(condition) == eta_to_ms(info.due_at))
+    return Answer(
+        done=done,
+        state=info.state,
+        due_at=due_at if done and due_at is not None else info.due_at,
+        was_due_at=info.due_at,
+        queue=info.queue,
+        holder=info.holder,
+        since=info.until if info.state is State.PARKED else None,
+        until=info.until if info.state is State.LEASED else None,
+        reason=info.reason,
+    )
+
+
+def _tell(ctx: Any, task_id: str, answer: Answer, as_json: bool, done: str, *, dry_run: bool = False) -> None:
     """Print an answer; status 1 if nothing was done."""
     if as_json:
-        ctx.obj.echo(json.dumps({"id": task_id, **answer.as_dict()}))
+        ctx.obj.echo(json.dumps({"id": task_id, **answer.as_dict(), "dry_run": dry_run}))
     elif answer:
         ctx.obj.echo(f"{printable(task_id)} {done}")
     else:

@@ -63,6 +63,7 @@ def test_what_is_unknown_is_said_to_be(quick, worker_app, arguments):
     answer = json.loads(quick(*arguments, "nobody", "--json").output)
     assert answer.pop("id") == "nobody"
     assert answer.pop("done") is False
+    assert answer.pop("dry_run") is False
     assert set(answer.values()) == {None}
 
 
@@ -102,3 +103,25 @@ def test_bad_input_is_one_clear_error_and_changes_nothing(quick, note, arguments
     assert said in refused.output
     assert "Traceback" not in refused.output
     assert result.peek().due_at == THEN
+
+
+def test_a_dry_run_says_what_would_be_so_and_changes_nothing(quick, note):
+    note.post((), eta=datetime(2100, 1, 2, tzinfo=UTC), task_id="one")
+    before = get_timer(note.app).peek("one")
+    shown = quick("cancel", "one", "--dry-run")
+    assert (shown.exit_code, shown.output) == (0, "one would be cancelled\n")
+    shown = quick("move", "one", "--eta", "2101-01-01", "--dry-run")
+    assert shown.exit_code == 0
+    assert shown.output.splitlines() == [
+        "one would be due at 2101-01-01T00:00:00+00:00",
+        "    it is due at 2100-01-02T00:00:00+00:00",
+    ]
+    shown = quick("run-now", "one", "--dry-run", "--json")
+    answer = json.loads(shown.output)
+    assert (answer["done"], answer["dry_run"], answer["was_due_at"]) == (True, True, "2100-01-02T00:00:00+00:00")
+    shown = quick("cancel", "one", "--dry-run", "--if-due-at", "2100-01-03")
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("one is due at 2100-01-02T00:00:00+00:00, and not then")
+    assert quick("cancel", "nobody", "--dry-run").exit_code == 1
+    assert quick("move", "one", "--delay", "nan", "--dry-run").exit_code == 1
+    assert get_timer(note.app).peek("one") == before
