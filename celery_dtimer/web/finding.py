@@ -75,6 +75,7 @@ async def event(request: Request) -> Response:
     now = datetime.now(UTC)
     if info is None:
         return desk.page(request, "unknown.html", 404, id=event_id, result=result, now=now)
+    parked = await run_in_threadpool(desk.timer.parked, 1, id=event_id) if info.state is State.PARKED else []
     args, kwargs = desk.mask(info.task, info.args, info.kwargs)
     is_masked = (args, kwargs) != (info.args, info.kwargs)
     payload = None
@@ -84,6 +85,7 @@ async def event(request: Request) -> Response:
         request,
         "event.html",
         info=info,
+        parked=parked[0] if parked else None,
         args=args,
         kwargs=kwargs,
         is_masked=is_masked,

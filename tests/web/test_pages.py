@@ -109,8 +109,9 @@ def test_one_event_says_all_that_is_stored_of_it(reader, remind, park, lease):
     assert '"two": 3' in said
     parked = remind.post((), delay=0)
     park(parked)
-    assert "Parked" in text_of(reader.get(f"/events/{parked.id}").text)
-    assert "no <b>gateway</b>" in text_of(reader.get(f"/events/{parked.id}").text)
+    said = text_of(reader.get(f"/events/{parked.id}").text)
+    assert "Delivered 1 time, last to h Parked" in said
+    assert "no <b>gateway</b>" in said
     held = remind.post((), delay=0)
     lease()
     assert "Held by amber@shop" in text_of(reader.get(f"/events/{held.id}").text)
