@@ -50,6 +50,9 @@ class Settings:
             ``"park"``.
         misfire_grace: Seconds after its time from which on it is too late.
         parked_ttl: Seconds after which what is parked is dropped; None: it is kept.
+        catch_up_rate: Events a second that all workers together claim of what is long overdue; None: as fast as they
+            can.
+        catch_up_after: Seconds; overdue by more is long overdue.
         metrics_port: Port of the worker's Prometheus endpoint; None: there is none.
         metrics_host: Its address.
         web_mask: Names of tasks, as patterns, whose arguments the console does not show; or a callable that is given
@@ -74,6 +77,8 @@ class Settings:
     misfire: str = timer.MISFIRE.default
     misfire_grace: float = timer.MISFIRE_GRACE.default
     parked_ttl: float | None = timer.PARKED_TTL.default
+    catch_up_rate: float | None = timer.CATCH_UP_RATE.default
+    catch_up_after: float = timer.CATCH_UP_AFTER.default
     metrics_port: int | None = timer.METRICS_PORT.default
     metrics_host: str = timer.METRICS_HOST.default
     web_mask: Callable[[str | None, str, str], tuple[str, str]] | tuple[str, ...] | None = timer.WEB_MASK.default

@@ -43,6 +43,8 @@ RIGHT = {
     "misfire": "drop",
     "misfire_grace": 3600.0,
     "parked_ttl": 86400.0,
+    "catch_up_rate": 500.0,
+    "catch_up_after": 60.0,
     "metrics_port": 9540,
     "metrics_host": "0.0.0.0",
     "web_mask": ("shop.pay*",),

@@ -17,6 +17,7 @@ from celery_dtimer.firing.requests import Requests, is_ours
 from celery_dtimer.firing.steered import Steered
 from celery_dtimer.firing.threads import FAREWELL, HubThread, OwnThread
 from celery_dtimer.message import decode
+from celery_dtimer.timer.catching_up import own_limit
 from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.events import Delivery, NewEvent, Verdict
 from celery_dtimer.timer.legible import legible
@@ -94,6 +95,7 @@ class Dispatcher(Steered):
             max_events=self._capacity.max_events,
             confirm_timeout=settings.confirm_timeout,
             poll_interval=settings.poll_interval,
+            limit=own_limit(settings.catch_up_rate, settings.catch_up_after),
             alive=requests.is_alive,
             describe=guarded(_described, otherwise="what can't be decoded"),
             room=guarded(self._room, otherwise=Room(0)),

@@ -13,6 +13,7 @@ from celery.bin.base import CeleryCommand, CeleryOption
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.extension import extension_of
 from celery_dtimer.operating import (  # noqa: F401 - they register commands
+    catching_up,
     control,
     counting,
     doctor_command,

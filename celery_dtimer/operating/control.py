@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 NO_TIMER = "this worker does not listen to a timer: celery_dtimer.install(app) was not called, or it is starting"
 
 #: Settings that a worker reports, since all workers should have the same.
-COMPARED = ("confirm_timeout", "max_redeliveries", "shards", "takeover", "wait_replicas", "max_payload", "parked_ttl")
+COMPARED = (
+    *("confirm_timeout", "max_redeliveries", "shards", "takeover", "wait_replicas", "max_payload", "parked_ttl"),
+    *("catch_up_rate", "catch_up_after"),
+)
 
 #: Celery's own answer to ``inspect scheduled``, which is asked first.
 NATIVE: Callable[..., list[Any]] = Panel.data["scheduled"]

@@ -12,6 +12,7 @@ import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
 from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.backlog import read_backlog
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.gauges import Gauges, QueueGauges, read_gauges
 from celery_dtimer.operating.printing import WIDTH, printable, shortened, span
@@ -35,13 +36,20 @@ OTHERS = "+"
 @answering
 def stats(ctx: Any, as_json: bool) -> None:
     """Count what the timer holds, by state and queue, and what is overdue."""
-    gauges = read_gauges(extension_of(ctx.obj.app).shards)
+    extension = extension_of(ctx.obj.app)
+    gauges = read_gauges(extension.shards)
     if as_json:
         ctx.obj.echo(json.dumps(asdict(gauges)))
         return
     drawn = show(ctx, QUEUE_HEADS, queue_rows(gauges))
     for line in summary(gauges) if drawn else _stats(gauges):
         ctx.obj.echo(line)
+    backlog = read_backlog(extension)
+    if backlog.seconds:
+        ctx.obj.echo(
+            f"at most {backlog.limit.rate:g} a second of {backlog.overdue} overdue tasks are claimed: "
+            f"{span(backlog.seconds)}"
+        )
 
 
 def _stats(gauges: Gauges) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from celery_dtimer.operating.backlog import limit_in_force, read_backlog
 from celery_dtimer.operating.doctor_kinds import Found, Subject
+from celery_dtimer.operating.printing import span
 from celery_dtimer.operating.workers import connected
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.storing.shard import Store
@@ -49,19 +51,35 @@ def overdue(subject: Subject) -> Iterator[Found]:
     if reports is not None:
         ours = [report for report in reports.values() if report.get("namespace") == namespace]
         fired = {queue for report in ours for queue in report["queues"]}
+    limit = limit_in_force(subject.extension)
     for store, queue in _queues(subject):
         if queue in held:
             continue
-        reply = _ask(store, "ZCOUNT", store.keys.due(queue), "-inf", _now_ms(store) - OVERDUE_MS)
+        now_ms = _now_ms(store)
+        reply = _ask(store, "ZCOUNT", store.keys.due(queue), "-inf", now_ms - OVERDUE_MS)
         if not reply:
             continue
         text = f"{reply} events of queue {queue} are overdue by more than {OVERDUE_MS // 1000} s"
         if fired is not None and queue not in fired:
             yield "nobody-listens", f"{text}, and no worker that answers fires for it"
             continue
+        if limit.rate is not None:
+            # What is overdue by more is held back: see catching_up.
+            since_ms = now_ms - round(limit.after * 1000)
+            if not _ask(store, "ZCOUNT", store.keys.due(queue), since_ms, now_ms - OVERDUE_MS):
+                continue
         yield "overdue", text
         if _ask(store, "LLEN", store.keys.wake(queue)):
             yield "wake-token-stuck", f"{text}, and nobody takes its wake token"
+
+
+def catching_up(subject: Subject) -> Iterator[Found]:
+    """Whether a limit holds back what is overdue, and for how long."""
+    backlog = read_backlog(subject.extension)
+    if backlog.seconds:
+        claimed = f"at most {backlog.limit.rate:g} a second are claimed: {span(backlog.seconds)}"
+        text = f"{backlog.overdue} events are overdue by more than {backlog.limit.after:g} s, and {claimed}"
+        yield "catching-up", text
 
 
 def leases(subject: Subject) -> Iterator[Found]:
@@ -110,4 +128,4 @@ def payloads(subject: Subject) -> Iterator[Found]:
             yield "big-payload", f"event {text} has {max(sizes)} bytes, the most of {len(sizes)} in {key}"
 
 
-CHECKS = (overdue, leases, holders, kept_aside, payloads)
+CHECKS = (overdue, catching_up, leases, holders, kept_aside, payloads)

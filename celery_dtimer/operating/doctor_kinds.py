@@ -75,6 +75,11 @@ KINDS = {
         "error", "Its tasks do not run.", "Start a worker with the timer that consumes the queue (-Q)."
     ),
     "overdue": Kind("warning", "Tasks run late.", "Add workers, or look for long tasks and paused workers."),
+    "catching-up": Kind(
+        "warning",
+        "A catch-up limit delays them on purpose.",
+        "Wait, or raise or end the limit with celery dtimer catch-up.",
+    ),
     "lease-lapsed": Kind("error", "The task waits for a redelivery.", "Start a worker for the queue."),
     "lease-near-lapse": Kind(
         "warning", "The task may run twice.", "Look for a frozen or cut-off worker; raise dtimer_confirm_timeout."

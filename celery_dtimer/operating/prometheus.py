@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from celery_dtimer.counters import BOUNDS, Counters
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.extension import Extension
+from celery_dtimer.operating.backlog import limit_in_force
 from celery_dtimer.operating.gauges import AHEAD, read_gauges
 from celery_dtimer.operating.labels import label
 from celery_dtimer.timer.forks import tell_of_forks
@@ -88,11 +89,11 @@ class TimerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield them; only that Redis does not answer, if so."""
-        gauges = None
+        gauges = limit = None
         try:
             namespace = self._extension.settings.namespace
             if not self._is_failing():
-                gauges = read_gauges(self._extension.shards)
+                gauges, limit = read_gauges(self._extension.shards), limit_in_force(self._extension)
         except (DTimerError, RedisError, OSError) as exc:
             logger.debug("dtimer: the timer can't be read for metrics: %r", exc)
         yield _gauge("up", "Whether the timer's Redis has answered this scrape.", gauges is not None)
@@ -126,6 +127,8 @@ class TimerCollector(Collector):
             "damaged": ("Records that can't be read.", gauges.damaged),
             "oldest_overdue_seconds": ("Age of the due event that has waited longest.", gauges.oldest_overdue),
         }
+        if limit is not None and limit.rate is not None:
+            of_all["catch_up_rate"] = ("Long overdue events that the fleet claims in a second at most.", limit.rate)
         for name, (told, value) in of_all.items():
             family = GaugeMetricFamily(f"celery_dtimer_{name}", told, labels=["namespace"])
             family.add_metric([label(namespace)], value)

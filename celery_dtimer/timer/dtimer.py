@@ -9,6 +9,7 @@ import redis
 
 from celery_dtimer.errors import EventExistsError, NotListeningError
 from celery_dtimer.timer import options
+from celery_dtimer.timer.catching_up import own_limit
 from celery_dtimer.timer.checks import (
     check_conflict,
     check_delivery,
@@ -48,6 +49,9 @@ class DTimer(Steering):
         wait_timeout: Longest wait for them, in seconds or as a timedelta, 0.001 to 4 s.
         eviction_check: Reaction of ``join`` to a Redis that may evict the timer's keys: ``"ignore"``, ``"warn"`` (in
             the log) or ``"error"``.
+        catch_up_rate: Events a second that all listeners together claim of what is long overdue, 0.001 to 1,000,000;
+            None: as fast as they can. A limit that is stored overrides it, see ``limit_catch_up``.
+        catch_up_after: Seconds, or a timedelta, from 1 s to 365 days; overdue by more is long overdue.
 
     Raises:
         SettingsError: The URL or the namespace is wrong.
@@ -70,6 +74,8 @@ class DTimer(Steering):
         wait_replicas: int = options.WAIT_REPLICAS.default,
         wait_timeout: Delay = options.WAIT_TIMEOUT.default,
         eviction_check: options.EvictionCheck = options.EVICTION_CHECK.default,
+        catch_up_rate: float | None = options.CATCH_UP_RATE.default,
+        catch_up_after: Delay = options.CATCH_UP_AFTER.default,
     ) -> None:
         replication = Replication(options.WAIT_REPLICAS.check(wait_replicas), options.WAIT_TIMEOUT.check(wait_timeout))
         super().__init__(
@@ -80,6 +86,7 @@ class DTimer(Steering):
             poll_interval=options.POLL_INTERVAL.check(poll_interval),
             name=None if name is None else check_name(name),
             eviction_check=options.EVICTION_CHECK.check(eviction_check),
+            limit=own_limit(catch_up_rate, catch_up_after),
         )
         self.max_redeliveries: int = options.MAX_REDELIVERIES.check(max_redeliveries)
         self.max_payload: int = options.MAX_PAYLOAD.check(max_payload)

@@ -45,6 +45,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         poll_interval: float,
         name: str | None,
         eviction_check: EvictionCheck,
+        limit: tuple[int, int],
     ) -> None:
         super().__init__(shards)
         self.queues: Sequence[str] = queues
@@ -52,6 +53,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self.poll_interval = poll_interval
         self.name = name
         self.eviction_check = eviction_check
+        self._limit = limit
         self._first_max_events = self._max_events = max_events
         # Reentrant, since a signal's handler may leave amid anything.
         self._lock = threading.RLock()
@@ -113,6 +115,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
                 max_events=self._max_events,
                 confirm_timeout=self.confirm_timeout,
                 poll_interval=self.poll_interval,
+                limit=self._limit,
                 on_error=self._report,
             )
             listener = Listener(self.shards, config if self.name is None else replace(config, name=self.name))

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, get_args
 
 from celery_dtimer.errors import InvalidEventError, SettingsError
@@ -20,6 +21,9 @@ EvictionCheck = Literal["ignore", "warn", "error"]
 
 #: Largest count, unless an option says otherwise.
 MAX_COUNT = 2**31 - 1
+
+#: Bounds of a rate, in events a second.
+LEAST_RATE, MOST_RATE = 0.001, 1e6
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,16 @@ def seconds(name: str, default: float | None, *, least: float = 0.0, most: float
 
     upwards = "or more" if most == math.inf else f"to {most:g} s"
     return Option(name, default, "seconds", f"a finite number of seconds or a timedelta, {least:g} s {upwards}", read)
+
+
+def rate(name: str, default: float | None, unit: str = "") -> Option:
+    """Make an option whose values are numbers of events a second."""
+
+    def read(value: Any) -> float | None:
+        found = None if isinstance(value, bool | timedelta) else seconds_of(value)
+        return found if found is not None and LEAST_RATE <= found <= MOST_RATE else None
+
+    return Option(name, default, unit, f"a number of events a second, {LEAST_RATE:g} to {MOST_RATE:g}, or None", read)
 
 
 def choice(name: str, default: str, words: tuple[str, ...]) -> Option:
@@ -180,6 +194,13 @@ GRACE = replace(MISFIRE_GRACE, name="grace")
 
 #: None: what is parked is kept. The longest is some hundred years. For apps alone.
 PARKED_TTL = seconds("parked_ttl", None, least=1.0, most=36_500 * 86_400.0)
+#: Of what is long overdue, all listeners together claim so much; None: as fast as they can.
+CATCH_UP_RATE = rate("catch_up_rate", None, "events/second")
+GIVEN_RATE = replace(CATCH_UP_RATE, name="rate")
+
+#: Overdue by more is long overdue. A healthy fleet is not late by seconds, and what is due now must not be limited.
+CATCH_UP_AFTER = seconds("catch_up_after", 10.0, least=1.0, most=365 * 86_400.0)
+GIVEN_AFTER = replace(CATCH_UP_AFTER, name="after")
 
 #: None: no metrics are served. For apps alone.
 METRICS_PORT = count("metrics_port", None, "port", least=1, most=65_535)
@@ -210,6 +231,6 @@ OPTIONS = {
     for option in (
         *(NAMESPACE, MAX_EVENTS, CONFIRM_TIMEOUT, POLL_INTERVAL, MAX_REDELIVERIES, TAKEOVER, SHARDS, MAX_PAYLOAD),
         *(WAIT_REPLICAS, WAIT_TIMEOUT, EVICTION_CHECK, UNKNOWN_TASK_PATIENCE, TASK_ALIASES, MISFIRE, MISFIRE_GRACE),
-        *(PARKED_TTL, METRICS_PORT, METRICS_HOST, WEB_MASK),
+        *(PARKED_TTL, CATCH_UP_RATE, CATCH_UP_AFTER, METRICS_PORT, METRICS_HOST, WEB_MASK),
     )
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from celery_dtimer.timer.checks import check_id, check_kind, check_reason, check_task, kind_of
-from celery_dtimer.timer.options import count
+from celery_dtimer.timer.options import LEAST_RATE, MOST_RATE, count
 from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.shown import wrong
 from celery_dtimer.timer.storing.namespace import Shards
@@ -15,9 +15,6 @@ from celery_dtimer.timer.times import Delay, delay_to_ms, seconds_of
 #: Events in a page.
 MAX_PARKED = 10_000
 LIMIT = count("limit", 100, least=1, most=MAX_PARKED)
-
-#: Bounds of a rate, in events a second.
-LEAST_RATE, MOST_RATE = 0.001, 1e6
 
 
 class Parking:

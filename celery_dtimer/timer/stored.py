@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
 from celery_dtimer.errors import InvalidDelayError
+from celery_dtimer.timer.catching_up import CatchingUp
 from celery_dtimer.timer.checks import check_by, check_id, check_kind, check_queue, check_task, check_why, one_of
 from celery_dtimer.timer.events import Answer, Counts, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.options import count, seconds
@@ -35,7 +36,7 @@ InfoT = TypeVar("InfoT", bound=EventInfo)
 UpcomingT = TypeVar("UpcomingT", bound=Upcoming)
 
 
-class StoredEvents(Parking, ABC, Generic[InfoT, UpcomingT]):
+class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
     """The events of one namespace.
 
     Every method raises ``TimerUnavailableError`` if Redis does not answer, and ``SettingsError`` if the namespace has

@@ -52,6 +52,8 @@ TYPED = [
     ("hold", "hold -Q mail --why 'the mail server is down' --by ann@ops1"),
     ("holds", "holds"),
     ("resume", "resume -Q mail"),
+    ("catch-up", "catch-up 500 --why 'the database is slow' --by ann@ops1"),
+    ("catch-up", "catch-up default"),
     ("parked", "parked"),
     ("replay", "replay charge-1 --delay 99000"),
     ("drop", "drop charge-2 charge-9"),

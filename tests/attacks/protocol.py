@@ -40,6 +40,7 @@ class Driver(Comparison):
     def damage(self) -> None:
         """A neighbour's record is damaged: it is put aside by the next claim, and nobody else notices."""
         where = self.chance.choice(["events", "leased", "taken"])
+        self.limit(self.chance.choice(["", "open"]))  # what is not claimed is not looked at
         self.store.post([event("bad", queue="bad", payload=b"neighbour")])
         if where != "events":
             call = self.store.claim(("bad",), listener="l", holder="h", nonce="bad", room=9, lease_ms=-1)
@@ -83,6 +84,7 @@ class Driver(Comparison):
             "look_ahead": self.look_ahead,
             "hold": lambda: self.hold(queue, pick([True, False, False])),
             "resume_halfway": lambda: self.resume_halfway(pick(KINDS[1:])),
+            "limit": lambda: self.limit(pick(["", "", "open", "closed"])),
             "hold_kind": lambda: self.hold_kind(pick(KINDS[1:]), pick([True, False])),
         }
         if self.deliveries:

@@ -51,12 +51,19 @@ def post_flood(kind: type[DTimer], url: str, payload: bytes, events: int) -> Non
 
 
 def at_a_pace(
-    kind: type[DTimer], url: str, queue: str, others: int, seconds: float, do: Callable[[DTimer, str], float]
+    kind: type[DTimer],
+    url: str,
+    queue: str,
+    others: int,
+    seconds: float,
+    do: Callable[[DTimer, str], float],
+    *,
+    shards: int = 1,
 ) -> list[float]:
     """Do something with so many new ids, evenly; returns what each took, in seconds."""
     taken = []
     start = time.monotonic()
-    with kind(url, queues=(queue,)) as timer:
+    with kind(url, queues=(queue,), shards=shards) as timer:
         for number in range(others):
             time.sleep(max(0.0, start + seconds * number / others - time.monotonic()))
             taken.append(do(timer, f"{queue}-{number}"))

@@ -9,6 +9,7 @@ import pytest
 from rig.ports import HOST, free_port
 from rig.waiting import wait_until
 
+from celery_dtimer import get_timer
 from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.doctor import diagnose
 from celery_dtimer.operating.doctor_kinds import KINDS
@@ -197,3 +198,16 @@ def test_the_page_has_every_kind_of_finding():
     rows = [line.split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     shown = {row[0].strip("|` "): (row[1], row[2], row[3].removesuffix(" |")) for row in rows}
     assert shown == {name: (kind.severity, kind.consequence, kind.remedy) for name, kind in KINDS.items()}
+
+
+def test_a_catch_up_limit_is_told_in_place_of_overdue_events(examined):
+    def limit(app, _):
+        post(app, eta=PAST)
+        get_timer(app).limit_catch_up(0.001)
+
+    listening = {"one@host": LIVING}
+    found, diagnosis = examined(reports=listening, prepare=limit)
+    assert found == {"catching-up"}
+    assert diagnosis.findings[0].found.endswith("at most 0.001 a second are claimed: 16 m")
+    found, _ = examined(reports={}, prepare=limit)
+    assert found == {"catching-up", "nobody-listens"}

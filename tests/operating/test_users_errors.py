@@ -13,6 +13,7 @@ from celery_dtimer.operating.cli import dtimer
 WORKING = {
     "adopt": [],
     "cancel": ["one"],
+    "catch-up": [],
     "doctor": [],
     "drop": ["one", "--yes"],
     "export": [],
@@ -42,6 +43,8 @@ INPUTS = {"import": LINE}
 WRONG = [
     ("cancel", [""], 1, "id must be"),
     ("cancel", ["one", "--if-due-at", "soon"], 1, "--if-due-at must be"),
+    ("catch-up", ["fast"], 2, "rate must be"),
+    ("catch-up", ["0"], 1, "rate must be"),
     ("doctor", ["--live", "--timeout", "0"], 2, "0.0 is not in the range"),
     ("drop", [""], 1, "id must be"),
     ("export", ["/nowhere/file"], 1, "can't write /nowhere/file"),

@@ -95,7 +95,11 @@ def finish(store: Store, client: redis.Redis) -> None:
         store.cancel(key.rpartition(b"\xff")[0].decode())
     for field in client.hkeys(keys.prefix + "holds"):
         what, _, name = field.decode().partition(" ")
+        if what == "catch_up":
+            store.limit("", "", "")
+            continue
         (store.resume if what == "queue" else store.resume_kind)(name)
+    client.delete(keys.prefix + "bucket")  # or it would expire
     for damaged in store.damaged():
         store.drop_damaged(damaged)
 
@@ -130,7 +134,7 @@ _RECORDS = {
     "parked_at": int,
     "parked_ids": int,
     "damaged": bytes,
-    "holds": int,
+    "holds": lambda value: int(value) if b" " not in value else value.decode(),
 }
 
 _NUMBERS = {

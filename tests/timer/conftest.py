@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import redis
@@ -42,6 +43,7 @@ def claim(store: Store) -> Callable[..., list[Delivery]]:
         holder: str = "holder",
         parked: list[str] | None = None,
         ahead_ms: int = 0,
+        **limits: Any,
     ) -> list[Delivery]:
         names: Sequence[str] = queues or ("default",)
         call = store.claim(
@@ -52,6 +54,7 @@ def claim(store: Store) -> Callable[..., list[Delivery]]:
             room=room,
             lease_ms=lease_ms,
             ahead_ms=ahead_ms,
+            **limits,
         )
         claimed = store.read_claim(store.ask(call), names)
         if parked is not None:

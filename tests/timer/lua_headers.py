@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery_dtimer.timer.storing.scripts import HEADER, read
+from celery_dtimer.timer.storing.scripts import HEADER, PARTS, read
 
 COMMANDS = {"hash": "H", "zset": "Z", "list": "LR", "string": "GS"}
 NUMBERS = ("ms", "us", "count")
@@ -128,14 +128,14 @@ def check(file: str, source: str, types: dict[str, str]) -> list[str]:
         problems.append(f"ARGV: the header says {expected}, and the top of the body {bound}")
     if "KEYS" in body:
         problems.append("KEYS is used, and not the names of the keys")
-    problems += _key_problems(header.keys, body, types)
+    problems += _key_problems(file, header.keys, body, types)
     problems += _tail_problems(header, rest)
     return problems + check_commands(body, types)
 
 
-def _key_problems(keys: tuple[str, ...], body: str, types: dict[str, str]) -> list[str]:
+def _key_problems(file: str, keys: tuple[str, ...], body: str, types: dict[str, str]) -> list[str]:
     """Say which keys are named and not used, or used and not named, by a body and what it calls."""
-    _, shared = split(read("common"))
+    shared = "\n".join(split(read(name))[1] for name in ("common", *PARTS.get(file, ())))
     functions = dict(re.findall(r"^local function (\w+)(.*?)(?=^local function|\Z)", shared, re.MULTILINE | re.DOTALL))
     text, seen = body, set()
     while called := {name for name in functions if name not in seen and re.search(rf"\b{name}\(", text)}:

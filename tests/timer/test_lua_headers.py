@@ -11,12 +11,16 @@ from celery_dtimer.timer.events import Delivery, NewEvent, Verdict
 from celery_dtimer.timer.storing import scripts
 from celery_dtimer.timer.storing.exporting import exported
 from celery_dtimer.timer.storing.keys import TYPES, Keys
+from celery_dtimer.timer.storing.limiting import limit_value
 from celery_dtimer.timer.storing.parking import Position
 from celery_dtimer.timer.storing.shard import Store
 
 KEYS = Keys("dt")
 EVENT = NewEvent(id="x", payload=b"p", clock="in", when_ms=5, max_redeliveries=1, queue="q")
 DELIVERY = Delivery(id="x", payload=b"", queue="q", due_ms=1, redeliveries=0, max_redeliveries=1, key=b"k", token="t")
+
+
+SHARED = ("common", *(part for parts in scripts.PARTS.values() for part in parts))
 
 
 class Recorder(Store):
@@ -41,6 +45,7 @@ class Recorder(Store):
         "parked": [0, b"", []],
         "post": [1],
         "hold": 0,
+        "limit": 0,
         "forecast": [[], []],
         "export": [b"", b"", []],
     }
@@ -70,6 +75,8 @@ def call_everything():
     recorder.resume("q")
     recorder.hold_kind("kind")
     recorder.resume_kind("kind")
+    recorder.limit(limit_value(500, 10), "me", "why")
+    recorder.limit("", "", "")
     recorder.forecast(offset_ms=0, step_ms=5, intervals=3)
     list(exported([recorder], queues=["q"], parked=True))
     for queues in (["q"], ["q", "r"]):
@@ -88,7 +95,7 @@ CALLS = call_everything()
 
 def test_every_script_has_a_file_and_every_file_a_script():
     files = {file.name for file in resources.files(storing).joinpath("lua").iterdir()}
-    assert files == {f"{name}.lua" for name in (*scripts.NAMES, "common")}
+    assert files == {f"{name}.lua" for name in (*scripts.NAMES, *SHARED)}
 
 
 @pytest.mark.parametrize("name", scripts.NAMES)
@@ -96,13 +103,14 @@ def test_the_header_of_a_script_says_what_its_body_does(name):
     assert lua_headers.check(name, scripts.read(name), TYPES) == []
 
 
-def test_what_the_scripts_share_uses_each_key_by_its_type():
-    _, body = lua_headers.split(scripts.read("common"))
+@pytest.mark.parametrize("name", SHARED)
+def test_what_the_scripts_share_uses_each_key_by_its_type(name):
+    _, body = lua_headers.split(scripts.read(name))
     assert lua_headers.check_commands(body, TYPES) == []
 
 
 def test_what_the_scripts_share_says_what_each_key_holds():
-    said = set(re.findall(r"^--   (\w+)(?:, (\w+))? +(?:hash|zset|list) ", scripts.read("common"), re.MULTILINE))
+    said = set(re.findall(r"^--   (\w+)(?:, (\w+))? +(?:hash|zset|list|string) ", scripts.read("common"), re.MULTILINE))
     named = {name for pair in said for name in pair if name}
     assert named == set(TYPES) - {"polls", "layout", "wait"}
 

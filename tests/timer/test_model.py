@@ -5,6 +5,7 @@ leases are over when they are made, or last for years.
 """
 
 import itertools
+import time
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,7 @@ from seeds import FUTURE_MS, PAST_MS, event
 from celery_dtimer.timer.connecting.url import connect
 from celery_dtimer.timer.events import Counts, State, Verdict
 from celery_dtimer.timer.storing.keys import Keys
+from celery_dtimer.timer.storing.limiting import limit_value
 from celery_dtimer.timer.storing.shard import Store
 
 QUEUES = ("one", "two")
@@ -79,6 +81,7 @@ class Model:
         self.parked = {"x": [], "y": [], "z": []}
         self.held_queues = set()
         self.held_kinds = set()
+        self.limit = ""  # "closed": nothing of what is long overdue is claimed, "open": all, behind what lapsed
 
     def post(self, event_id, new, conflict):
         top = self.live[event_id][-1] if self.live[event_id] else None
@@ -144,36 +147,50 @@ class Model:
     def claim(self, names, room):
         """What is claimed, as (id, incarnation), and the ids that are parked."""
         claimed, parked = [], []
+        names = [queue for queue in names if queue not in self.held_queues]
+        # With a limit, what it does not hold back goes first, of all queues.
+        for queue in names if self.limit else ():
+            room -= self.claim_lapsed(queue, room, claimed, parked)
         for queue in names:
-            if queue in self.held_queues:
-                continue
-            again = [(e.lapse_ms, e.key, i, e) for i, e in self.all(queue) if e.token and e.lapse_ms < BETWEEN_MS]
-            for _, _, event_id, found in sorted(again)[:room]:
-                found.redeliveries += 1
-                if found.redeliveries > found.limit:
-                    self.end(event_id, found, parked=True)
-                    parked.append(event_id)
-                elif found.kind in self.held_kinds:
-                    found.token, found.ready_ms, found.aside = "", found.due_ms, True
-                else:
-                    claimed.append((event_id, found))
-                    room -= 1
-            due = [
-                (e.waits_until_ms, e.key or i.encode(), i, e)
-                for i, e in self.all(queue)
-                if e.waits and e.waits_until_ms < BETWEEN_MS and not e.aside
-            ]
-            for _, _, event_id, found in sorted(due):
-                if room <= 0:
-                    break
-                if found.kind in self.held_kinds:
-                    found.aside = True
-                    continue
-                claimed.append((event_id, found))
-                room -= 1
-                if not found.limit:
-                    self.live[event_id].remove(found)
+            if not self.limit:
+                room -= self.claim_lapsed(queue, room, claimed, parked)
+            if self.limit != "closed":
+                room -= self.claim_due(queue, room, claimed)
         return claimed, parked
+
+    def claim_lapsed(self, queue, room, claimed, parked):
+        """Claim a queue's lapsed leases; returns how many."""
+        before = len(claimed)
+        again = [(e.lapse_ms, e.key, i, e) for i, e in self.all(queue) if e.token and e.lapse_ms < BETWEEN_MS]
+        for _, _, event_id, found in sorted(again)[:room]:
+            found.redeliveries += 1
+            if found.redeliveries > found.limit:
+                self.end(event_id, found, parked=True)
+                parked.append(event_id)
+            elif found.kind in self.held_kinds:
+                found.token, found.ready_ms, found.aside = "", found.due_ms, True
+            else:
+                claimed.append((event_id, found))
+        return len(claimed) - before
+
+    def claim_due(self, queue, room, claimed):
+        """Claim what is due of a queue, all of it overdue for long; returns how many."""
+        before = len(claimed)
+        due = [
+            (e.waits_until_ms, e.key or i.encode(), i, e)
+            for i, e in self.all(queue)
+            if e.waits and e.waits_until_ms < BETWEEN_MS and not e.aside
+        ]
+        for _, _, event_id, found in sorted(due):
+            if len(claimed) - before >= room:
+                break
+            if found.kind in self.held_kinds:
+                found.aside = True
+                continue
+            claimed.append((event_id, found))
+            if not found.limit:
+                self.live[event_id].remove(found)
+        return len(claimed) - before
 
     def all(self, queue):
         return [(i, e) for i, live in self.live.items() for e in live if e.queue == queue]
@@ -407,6 +424,17 @@ class Comparison(RuleBasedStateMachine):
             for _, found in self.model.all(queue):
                 found.aside = found.aside and found.kind != kind
 
+    @rule(limit=st.sampled_from(["", "", "open", "closed"]))
+    def limit(self, limit):
+        """A catch-up limit whose bucket stays empty, or is never empty; all that is due at all is long overdue."""
+        bucket = "{dt:0}:bucket"
+        self.client.delete(bucket)
+        value = {"": "", "open": limit_value(1e6, 1), "closed": limit_value(0.001, 1)}[limit]
+        assert self.store.limit(value, "me", "why") == bool(self.model.limit)
+        if limit == "open":
+            self.client.set(bucket, "0.000 1 0")
+        self.model.limit = limit
+
     @rule(kind=st.sampled_from(KINDS[1:]))
     def resume_halfway(self, kind):
         """What is set aside stays so, until a resume goes on, or is claimed by nobody if it is held again."""
@@ -470,8 +498,9 @@ class Comparison(RuleBasedStateMachine):
             if queue in self.model.held_queues and listener == "held":
                 assert tokens == []
                 continue
-            # Somebody wakes up in time for the first, or is asked to.
-            assert int(instant) <= min(instants)
+            # Somebody wakes up in time for the first, or is asked to; with a limit, for the next token.
+            earliest = time.time() * 1000 + 2_000_000 if self.model.limit == "closed" else 0
+            assert int(instant) <= max(earliest, min(instants))
             assert tokens == ["1"] or (tokens == [] and listener)
 
     def teardown(self):

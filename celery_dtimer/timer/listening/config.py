@@ -33,6 +33,7 @@ class ListenerConfig:
         confirm_timeout: Seconds after which a lease lapses.
         poll_interval: Seconds between two polls.
         on_error: Called with errors of ``deliver``, and once with the first of a row of Redis' errors or a queue's.
+        limit: The catch-up limit unless one is stored, see ``own_limit``; (0, 0): none.
         alive: Returns whether a delivery is still in work. Its lease is renewed then, else it lapses unless a verdict
             comes first. None: no lease is renewed, and a lapsed one counts as ended.
         describe: Returns a delivery's name in the log; by default its id.
@@ -54,6 +55,7 @@ class ListenerConfig:
     confirm_timeout: float
     poll_interval: float
     on_error: Callable[[BaseException], None]
+    limit: tuple[int, int] = (0, 0)
     alive: Callable[[Delivery], bool] | None = None
     describe: Callable[[Delivery], str] = lambda delivery: repr(delivery.id)
     on_answers: Callable[[Sequence[Verdict], Sequence[int]], None] = lambda _verdicts, _answers: None

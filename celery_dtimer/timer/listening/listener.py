@@ -20,6 +20,7 @@ from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.notes import Notes
 from celery_dtimer.timer.listening.outage import Outage
 from celery_dtimer.timer.listening.shard_round import RETRY_FIRST, ShardListener
+from celery_dtimer.timer.listening.sharers import Sharers
 from celery_dtimer.timer.listening.wake_thread import WakeThread
 from celery_dtimer.timer.shown import last_line, shown
 from celery_dtimer.timer.storing.namespace import Shards
@@ -59,9 +60,15 @@ class Listener(Notes):
         self.outage = Outage(config.name, config.on_error)
         self._turn = 0
         self._rounds_at = [time.monotonic()] * len(shards)
+        sharers = Sharers(len(shards))
         self._shards = [
             ShardListener(
-                store, config, room=self._room, take=self._take, listen=partial(self._wake_thread.listen, number)
+                store,
+                config,
+                room=self._room,
+                take=self._take,
+                listen=partial(self._wake_thread.listen, number),
+                sharers=sharers,
             )
             for number, store in enumerate(shards)
         ]

@@ -12,6 +12,7 @@ from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.leases import Leases
 from celery_dtimer.timer.listening.old_parked import OldParked
 from celery_dtimer.timer.listening.server_clock import ServerClock
+from celery_dtimer.timer.listening.sharers import Sharers
 from celery_dtimer.timer.storing.calls import MOST_QUEUES
 from celery_dtimer.timer.storing.claims import CLAIM
 from celery_dtimer.timer.storing.scripts import Call
@@ -47,6 +48,7 @@ class ShardListener:
         room: Returns the room for a claim now.
         take: Called with the claimed deliveries, each with its monotonic due instant.
         listen: Called with the wake lists to block on from now on.
+        sharers: The shards that share the rate of a catch-up limit.
 
     Attributes:
         claiming: Whether it may claim; it claims once more when it may not any more, to pass the promises on.
@@ -65,6 +67,7 @@ class ShardListener:
         room: Callable[[], Room],
         take: Callable[[list[tuple[float, Delivery]]], None],
         listen: Callable[[Sequence[str]], None],
+        sharers: Sharers,
     ) -> None:
         self.store = store
         self.claiming = True
@@ -78,6 +81,7 @@ class ShardListener:
         self._take = take
         self._listen = listen
         self._old_parked = OldParked(store, config)
+        self._sharers = sharers
         self._clock = ServerClock(config.confirm_timeout)
         self._claims = 0
         self._loaded = False
@@ -165,6 +169,8 @@ class ShardListener:
                     lapsed_ms=self._clock.lapsed_ms(now, shyness),
                     shy_ms=round(shyness * 1000),
                     is_poll=is_poll,
+                    limit=self._config.limit,
+                    sharers=self._sharers.count(self.store.keys.shard, now),
                 )
             )
         if not self._loaded:
@@ -200,6 +206,7 @@ class ShardListener:
         received = time.monotonic()
         claimed = self.store.read_claim(reply, queues)
         self._clock.heard(claimed.now, now, received)
+        self._sharers.heard(self.store.keys.shard, received, shares=claimed.shares)
         if claimed.polls:
             shared = min(LONGEST_INTERVAL, self._interval * claimed.polls / POLLS)
             self._interval = max(self._config.poll_interval, shared)

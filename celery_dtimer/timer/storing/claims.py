@@ -32,6 +32,7 @@ class Claimed(NamedTuple):
         unreadable: Claimed events whose id is no text.
         damaged: Places of the unreadable records that were put aside.
         errors: Errors in a queue, or with one event; the others were claimed.
+        shares: Whether the shard takes a part of the catch-up limit's rate; False only if it is known not to.
     """
 
     now: float
@@ -42,6 +43,7 @@ class Claimed(NamedTuple):
     unreadable: list[Delivery]
     damaged: list[Damaged]
     errors: list[str]
+    shares: bool
 
 
 class Claims(Calls):
@@ -60,20 +62,24 @@ class Claims(Calls):
         lapsed_ms: int | None = None,
         shy_ms: int = 0,
         is_poll: bool = False,
+        limit: tuple[int, int] = (0, 0),
+        sharers: int = 1,
     ) -> Call:
         """Claim up to ``room`` events (at most CLAIM) of some queues; read the reply with read_claim.
 
         ``ahead_ms`` claims events that are due within this time too: the listener holds them until then. A negative one
         claims only events overdue by this time, and promises nothing, as with no room. Leases that lapse after
         ``lapsed_ms`` have not lapsed yet, whatever the server's clock says. Released events are left to others for
-        ``shy_ms``. ``is_poll``: no token woke the listener.
+        ``shy_ms``. ``is_poll``: no token woke the listener. ``limit``: the listener's own rate for what is long
+        overdue, in events a 1,000 s (0: none), and the milliseconds from which on it is; ``sharers`` shards share it.
         """
         args = (listener, holder, nonce, min(room, CLAIM), BATCH_BYTES // 2, lease_ms, PROMISE_GRACE_MS, ahead_ms)
-        return self.call("claim", queues, *args, or_empty(lapsed_ms), shy_ms, int(is_poll))
+        own_limit = f"{limit[0]} {limit[1]} {sharers}"
+        return self.call("claim", queues, *args, or_empty(lapsed_ms), shy_ms, int(is_poll), own_limit)
 
     def read_claim(self, reply: Any, queues: Sequence[str]) -> Claimed:
         """Read claim's reply."""
-        now_us, wait_us, rows, parked, polls, damaged, errors = reply
+        now_us, wait_us, rows, parked, polls, damaged, errors, shares = reply
         zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
         deliveries: list[Delivery] = []
         unreadable: list[Delivery] = []
@@ -102,6 +108,7 @@ class Claims(Calls):
             unreadable=unreadable,
             damaged=[self.damaged_at(where, b"") for where in damaged],
             errors=[error.decode(errors="replace") for error in errors],
+            shares=bool(shares),
         )
 
     def verdicts(self, queue: str, verdicts: Sequence[Verdict]) -> Call:

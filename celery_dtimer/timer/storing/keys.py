@@ -23,6 +23,7 @@ TYPES = {
     "polls": "hash",
     "holds": "hash",
     "hold_notes": "hash",
+    "bucket": "string",
     "due": "zset",
     "lease": "zset",
     "wake": "list",

@@ -168,6 +168,10 @@ class Shards:
         ]
         return sorted(merged, key=BY_SINCE)
 
+    def limit(self, value: str, by: str, why: str) -> list[bool]:
+        """Store a catch-up limit in each shard, or forget it; returns whether each had one, see ``Limits.limit``."""
+        return self._each(lambda store: store.limit(value, by, why))
+
     def _each(self, change: Callable[[Store], T]) -> list[T]:
         """Make a change in each shard; if one does not answer, the error says that others have it already."""
         done: list[T] = []

@@ -25,7 +25,11 @@ NAMES = (
     "hold",
     "forecast",
     "export",
+    "limit",
 )
+
+#: The parts of a script that are files of their own, put in front of it behind what all scripts share.
+PARTS = {"claim": ("bucket", "polling")}
 
 HEADER = re.compile(r"^-- KEYS ([\w, ]+); due, lease, wake of each queue$", re.MULTILINE)
 
@@ -60,5 +64,9 @@ def load(name: str) -> Script:
     text = read(name)
     keys = tuple(HEADER.search(text)[1].split(", "))  # type: ignore[index] # a test holds that it is there
     slots = ", ".join(f"KEYS[{i}]" for i in range(1, len(keys) + 1))
-    source = f"local FIXED = {len(keys)}\nlocal {', '.join(keys)} = {slots}\n" + read("common") + text
+    source = (
+        f"local FIXED = {len(keys)}\nlocal {', '.join(keys)} = {slots}\n"
+        + "".join(map(read, ("common", *PARTS.get(name, ()))))
+        + text
+    )
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys)

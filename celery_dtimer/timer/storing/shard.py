@@ -13,6 +13,7 @@ from celery_dtimer.timer.storing.calls import text_of
 from celery_dtimer.timer.storing.claims import Claims, id_of, or_empty
 from celery_dtimer.timer.storing.failures import unavailable_named
 from celery_dtimer.timer.storing.holding import Holds
+from celery_dtimer.timer.storing.limiting import Limits
 from celery_dtimer.timer.storing.parking import Parking
 from celery_dtimer.timer.storing.scripts import Call
 from celery_dtimer.timer.times import ms_to_datetime
@@ -29,7 +30,7 @@ MOST_COUNTS = 2_000
 MAY_WRITE_NOTHING = ("keep", "again", "postpone")
 
 
-class Store(Claims, Holds, Parking):
+class Store(Claims, Holds, Limits, Parking):
     """The stored events of one shard."""
 
     # --- posting

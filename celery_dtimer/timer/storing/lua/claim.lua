@@ -1,6 +1,6 @@
 -- claim: take what is due of some queues under leases, and take or pass on the promise to wake next.
 --
--- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, polls, holds; due, lease, wake of each queue
+-- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, polls, holds, bucket; due, lease, wake of each queue
 --         polls: hash, queue -> how many looked there of their own accord, by seconds; gone after some
 -- ARGV[1] listener        string  who claims
 -- ARGV[2] holder          string  the listener's name for people, shown by peek
@@ -15,11 +15,15 @@
 --                                 it may have been set forward while their holders live
 -- ARGV[10] shy_ms         ms      what was given back is left to others for so long
 -- ARGV[11] is_poll        count   1 = nobody woke the listener, and nothing is promised: it looks after the others
--- reply: [now_us, wait_us, deliveries, parked, polls, damaged, errors]: the server's clock; microseconds until this
+-- ARGV[12] own_limit      string  'rate after_ms sharers': what is overdue by more than after_ms is claimed at so many
+--                                 events in 1,000 s, unless another limit is stored in `holds`; 0 = as fast as it can
+--                                 be; and so many shards share that rate
+-- reply: [now_us, wait_us, deliveries, parked, polls, damaged, errors, shares]: the server's clock; microseconds until this
 --        listener has promised to wake, -1 = it promised nothing; an array of [key, token, queue number, due_ms,
 --        redeliveries, max_redeliveries, payload, ready_ms] (token '': nothing to confirm; ready_ms: not to be handed
 --        over before); the keys of what was parked; how many polls there are in a second of the queue that has the
---        fewest (0 unless this is a poll); where records stood that were put aside; and what failed
+--        fewest (0 unless this is a poll); where records stood that were put aside; what failed; and 0 if there is a
+--        limit and nothing here that it holds back
 -- cost: O(room * log N + queues)
 
 local listener = ARGV[1]
@@ -33,6 +37,7 @@ local ahead_ms = tonumber(ARGV[8])
 local lapsed_ms = ARGV[9]
 local shy_ms = tonumber(ARGV[10])
 local is_poll = tonumber(ARGV[11])
+local own_limit = ARGV[12]
 
 even_when_full(events)
 local us = now_us()
@@ -46,7 +51,7 @@ local bytes, tokens = 0, 0
 local wake_at_ms
 
 -- What is held, of the queues and of the kinds, and how far what is of a held kind is set aside.
-local held_queues, shifts, kinds_held = {}, {}, false
+local held_queues, shifts, kinds_held, stored_limit = {}, {}, false, nil
 local settings = redis.call('HGETALL', holds)
 for i = 1, #settings, 2 do
   local what, name = string.match(settings[i], '^(%l+) (.*)$')
@@ -55,7 +60,10 @@ for i = 1, #settings, 2 do
     shifts[name] = tonumber(settings[i + 1]) * BAND
     kinds_held = true
   end
+  if settings[i] == 'catch_up' then stored_limit = settings[i + 1] end
 end
+local limit
+if stored_limit or string.byte(own_limit) ~= 48 then limit = limit_of(stored_limit, own_limit, us) end
 
 -- What fails in one queue, or with one lease, keeps nobody else's from being claimed.
 local function try(action, ...)
@@ -193,11 +201,11 @@ local function claim_lapsed(number, place)
   end
 end
 
-local function claim_due(number, place)
+local function claim_due(number, place, from, to)
   -- What is left to others, or held, does not hide what stands behind it.
   local most = (shy_ms > 0 or kinds_held) and 1000 or room
   local found =
-    redis.call('ZRANGEBYSCORE', place.due, '-inf', now_ms + ahead_ms, 'WITHSCORES', 'LIMIT', 0, most)
+    redis.call('ZRANGEBYSCORE', place.due, from, to, 'WITHSCORES', 'LIMIT', 0, most)
   -- Of large payloads, a few records at a time are read; of small ones, all that are left.
   local first, few = 1, 4
   while first < #found and has_room() do
@@ -212,6 +220,33 @@ local function claim_due(number, place)
   end
 end
 
+local claim_overdue, first_of
+if limit then
+  -- What the limit holds back, the oldest first.
+  function claim_overdue(number, place)
+    local all = room
+    room = math.min(all, limit.tokens())
+    local allowed = room
+    if has_room() then
+      try(claim_due, number, place, '-inf', digits(math.min(now_ms + ahead_ms, limit.cut_ms - 1)))
+      limit.met = limit.met or room < allowed
+      limit.spend(allowed - room)
+    end
+    room = all - (allowed - room)
+  end
+
+  -- The first of a queue that is not held back for now, or the instant at which something of the rest may be claimed;
+  -- false without any.
+  function first_of(place)
+    local first = first_score(place.due)
+    if not first or first >= limit.cut_ms then return first or false end
+    limit.met = true
+    if limit.tokens() > 0 then return first end
+    local later = redis.call('ZRANGEBYSCORE', place.due, digits(limit.cut_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    return math.min(number_of(later[2] or 'inf'), limit.refilled_ms() + math.max(ahead_ms, 0))
+  end
+end
+
 -- Before all instants: nobody is woken by what is posted, and nobody has anything to do.
 local function promise_nothing(place)
   local _, by = read_promise(place.queue)
@@ -221,12 +256,14 @@ local function promise_nothing(place)
 end
 
 local function settle_promise(place)
-  local at_ms = next_instant(place, math.max(ahead_ms, 0), step_ms)
+  local first
+  if limit then first = first_of(place) end
+  local at_ms = next_instant(place, math.max(ahead_ms, 0), step_ms, first)
   if place.left_ms and room > 0 then
     -- The first that waits is left to others: of the rest, what is due by now was claimed.
     local later = redis.call('ZRANGEBYSCORE', place.due, digits(now_ms + ahead_ms + 1), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     local lapse_ms = first_score(place.lease)
-    at_ms = place.left_ms + shy_ms
+    at_ms = math.min(place.left_ms + shy_ms, limit and limit.met and limit.refilled_ms() or 2 ^ 53)
     if later[2] then at_ms = math.min(at_ms, number_of(later[2]) - math.max(ahead_ms, 0)) end
     if lapse_ms then at_ms = math.min(at_ms, lapse_ms + step_ms) end
   end
@@ -249,43 +286,27 @@ local function settle_promise(place)
   end
 end
 
-local function seconds_of(value)
-  local at, count, before = string.match(value or '', '^(%d+) (%d+) (%d+)$')
-  return tonumber(at) or 0, tonumber(count), tonumber(before)
-end
-
--- Counts a poll of a queue; returns how many there were in the last whole second, or in this one if they are more.
-local function count_poll(queue)
-  local second = math.floor(now_ms / 1000)
-  local at, count, before = seconds_of(redis.call('HGET', polls, queue))
-  if at == second - 1 then
-    count, before = 1, count
-  elseif at == second then
-    count = count + 1
-  else
-    count, before = 1, 0
-  end
-  redis.call('HSET', polls, queue, string.format('%.0f %.0f %.0f', second, count, before))
-  -- One that nobody polls any more goes in the end, whoever polls others.
-  local other = redis.call('HRANDFIELD', polls)
-  if seconds_of(redis.call('HGET', polls, other)) < second - 1 then redis.call('HDEL', polls, other) end
-  return math.max(count, before)
-end
-
 local fewest
+local limited = {}
 for i, queue in ipairs(queues) do
   local place = places[queue]
-  if is_poll == 1 then fewest = math.min(fewest or 2 ^ 31, count_poll(queue)) end
+  if is_poll == 1 then fewest = math.min(fewest or 2 ^ 31, count_poll(queue, now_ms)) end
   if held_queues[queue] then
     try(promise_nothing, place)
   else
     if has_room() then try(claim_lapsed, i - 1, place) end
-    if has_room() then try(claim_due, i - 1, place) end
-    try(settle_promise, place)
+    -- With a limit, what is due now goes first, of all queues.
+    if has_room() then try(claim_due, i - 1, place, limit and limit.cut_ms or '-inf', now_ms + ahead_ms) end
+    if limit then limited[#limited + 1] = i else try(settle_promise, place) end
   end
 end
+for _, i in ipairs(limited) do
+  if has_room() then claim_overdue(i - 1, places[queues[i]]) end
+end
+for _, i in ipairs(limited) do try(settle_promise, places[queues[i]]) end
+if limit and limit.met then limit.keep() end
 
 if fewest then redis.call('PEXPIRE', polls, 2000) end
 local wait_us = -1
 if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
-return { us, wait_us, claimed, parked_keys, fewest or 0, aside, errors }
+return { us, wait_us, claimed, parked_keys, fewest or 0, aside, errors, limit and not limit.met and 0 or 1 }

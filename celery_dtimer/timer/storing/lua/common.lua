@@ -25,7 +25,8 @@
 --                        every instant, so that no claim comes past it again, and where all else finds it
 --   wake         list    a queue's: one token, or none
 --   holds        hash    what is held: 'queue NAME' -> 1; 'kind NAME' -> its band, or minus that while it is resumed.
---                        Here is the place for catch-up limits, too: a claim reads it whole
+--                        'catch_up' -> the limit of limit.lua. A claim reads it whole
+--   bucket       string  what a limit leaves to be claimed, see bucket.lua
 --   hold_notes   hash    the same fields -> 'since_ms by', newline, why: for people. No claim reads it
 --
 -- A key is the id, a byte that no text has, and the first claim's instant and number: newer ones sort behind.
@@ -253,9 +254,10 @@ local function answer(done, found, due_ms, payload)
            found.reason, payload }
 end
 
--- The next instant at which something of a queue may be claimed, or nil.
-local function next_instant(place, ahead_ms, step_ms)
-  local a, b = first_score(place.due), first_score(place.lease)
+-- The next instant at which something of a queue may be claimed, or nil; `first` is that of `due`, if it is known.
+local function next_instant(place, ahead_ms, step_ms, first)
+  local a, b = first, first_score(place.lease)
+  if a == nil then a = first_score(place.due) end
   if a then a = a - ahead_ms end
   if b then b = b + step_ms end
   if a and b then return math.min(a, b) end
