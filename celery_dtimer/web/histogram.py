@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from zlib import crc32
 
 #: Name of a range -> what it is called, seconds of an interval, intervals, intervals between two labels, their unit.
 RANGES = {
@@ -91,12 +92,15 @@ def draw(name: str, start: datetime, counts: Mapping[str, Sequence[int]]) -> His
     place = 100 / intervals
     bars = []
     for i, total in enumerate(totals):
-        parts, y = [], float(HEIGHT)
+        parts: list[Part] = []
+        y = float(HEIGHT)
         for queue in queues:
             if queue.counts[i]:
                 height = max(LEAST, queue.counts[i] / top * HEIGHT)
                 y -= height
-                parts.append(Part(queue.colour, round(max(0.0, y), 2), round(height, 2)))
+                # A part stands a little above the one below it: neighbours may be alike to some eyes.
+                seam = 1 if parts and height > 2 * LEAST else 0
+                parts.append(Part(queue.colour, round(max(0.0, y), 2), round(height - seam, 2)))
         at = start + timedelta(seconds=step * i)
         bars.append(
             Bar(
@@ -114,17 +118,28 @@ def draw(name: str, start: datetime, counts: Mapping[str, Sequence[int]]) -> His
 
 
 def _ranked(counts: Mapping[str, Sequence[int]], intervals: int) -> list[Queue]:
-    """The queues that have a colour, by name, so that a queue keeps its colour; and all others in one."""
+    """The queues that have a colour, by name; and all others in one."""
     by_total = sorted(counts, key=lambda name: (-sum(counts[name]), name))
     own = sorted(by_total[:COLOURS]) if len(by_total) > COLOURS else sorted(by_total)
     queues = [
-        Queue(name, colour, sum(counts[name]), list(counts[name]), own=True) for colour, name in enumerate(own, 1)
+        Queue(name, colour, sum(counts[name]), list(counts[name]), own=True) for name, colour in _colours(own).items()
     ]
     rest = [counts[name] for name in by_total if name not in own]
     if rest:
         summed = [sum(each[i] for each in rest) for i in range(intervals)]
         queues.append(Queue(f"{len(rest)} {OTHERS}", COLOURS + 1, sum(summed), summed, own=False))
     return queues
+
+
+def _colours(names: Sequence[str]) -> dict[str, int]:
+    """Give each name a colour of its own that it mostly keeps when others come and go."""
+    chosen: dict[str, int] = {}
+    for name in names:
+        colour = crc32(name.encode(errors="replace")) % COLOURS
+        while colour + 1 in chosen.values():
+            colour = (colour + 1) % COLOURS
+        chosen[name] = colour + 1
+    return chosen
 
 
 def _round_up(peak: int) -> int:

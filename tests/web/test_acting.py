@@ -148,7 +148,7 @@ def test_hold_and_resume(writer, timer, what, name, remind):
     page = writer.get("/holds").text
     assert "the <i>gateway</i> is down" in text_of(page)
     assert "<i>" not in page
-    assert "1 hold : what is held waits" in text_of(writer.get("/").text)
+    assert f"{what.capitalize()} {name} is held since" in text_of(writer.get("/").text)
     assert f"{what} {name} is resumed" in text_of(writer.confirm({"do": "resume", "what": what, "name": name}).text)
     assert timer.holds() == []
     said = text_of(writer.confirm({"do": "resume", "what": what, "name": name}).text)

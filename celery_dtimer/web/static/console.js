@@ -18,13 +18,22 @@
       if (time.title || Number.isNaN(at.getTime())) continue;
       const utc = time.textContent;
       time.title = utc;
-      time.textContent = time.closest(".both") ? `${local(at)} (${utc})` : local(at);
+      const shown = local(at);
+      // On the same day, UTC's clock is enough.
+      const behind = utc.startsWith(shown.slice(0, 10)) ? utc.slice(11) : utc;
+      time.textContent = time.closest(".both") ? `${shown} (${behind})` : shown;
     }
   }
 
   const zone = document.getElementById("zone");
   if (zone) zone.textContent = `Times are in ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
   showTimes(document);
+
+  // The bars are one stop of the tab key, as arrows lead from one to the next.
+  function oneStop(root, stop = 0) {
+    root.querySelectorAll(".spans a").forEach((link, number) => (link.tabIndex = number === stop ? 0 : -1));
+  }
+  oneStop(document);
 
   // --- live: one connection a page, none while the page is not seen
 
@@ -57,6 +66,7 @@
       part.dataset.sent = html;
       part.innerHTML = html;
       showTimes(part);
+      oneStop(part);
     }
     if (summary && summary.textContent.trim() !== told.summary && Date.now() - saidAt > 30000) {
       summary.textContent = told.summary;
@@ -235,6 +245,7 @@
       } else if (first !== null) {
         clear();
       }
+      oneStop(hero, next);
       all[next].focus();
       if (event.shiftKey) mark();
     });
