@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: What is no matter of single events.
+FLEET = ("hold", "limit")
+
 #: Ids that a page names, and that a line of the log does.
 NAMED, LOGGED = 20, 20
 
@@ -43,7 +46,7 @@ class Action:
         verb: As a button says it.
         done: As a verdict says it, behind a number or a name.
         asks: As the page of confirmation says it, before the number or the name.
-        on: What it is about: ``"pending"`` or ``"parked"`` events, or ``"hold"``.
+        on: What it is about: ``"pending"`` or ``"parked"`` events, a ``"hold"``, or the ``"limit"``.
         danger: Whether it can't be undone.
         fields: What else has to be said.
         act: Does it: desk, ids (None: all that match), form, user, dry run.
@@ -66,6 +69,8 @@ ACTIONS = {
     "drop": Action("Drop", "dropped", "Drop for good", "parked", changes.drop, danger=True),
     "hold": Action("Hold", "held", "Hold", "hold", changes.hold, fields=("why",)),
     "resume": Action("Resume", "resumed", "Resume", "hold", changes.resume),
+    "catch-up": Action("Limit", "set", "Limit the catch-up", "limit", changes.limit, fields=("rate", "over", "why")),
+    "catch-up-default": Action("End", "ended", "End the catch-up limit", "limit", changes.end_limit),
 }
 
 
@@ -86,7 +91,7 @@ async def act(request: Request) -> Response:
     action, ids = _read(form)
     verdict = await run_in_threadpool(action.act, desk.timer, ids, form, user)
     desk.watch.forget()
-    _log(user, form, action, verdict, matched=ids is None and action.on != "hold")
+    _log(user, form, action, verdict, matched=ids is None and action.on not in FLEET)
     return desk.page(
         request,
         "verdict.html",
@@ -139,7 +144,7 @@ class Preview:
 
 
 def _preview(desk: "Desk", action: Action, ids: list[str] | None, form: Form) -> Preview:
-    if action.on == "hold":
+    if action.on in FLEET:
         return Preview(1, [])
     if ids is not None:
         infos = [desk.timer.peek(ids[0])] if len(ids) == 1 else []
@@ -174,6 +179,7 @@ def _read(form: Form) -> tuple[Action, list[str] | None]:
         raise HTTPException(400, f"do must be one of {', '.join(ACTIONS)}, got {legible(form.get('do'), 100)!r}")
     if action.on == "hold":
         changes.held(form)
+    if action.on in FLEET:
         return action, None
     Wanted.of(form)
     if form.get("all"):
@@ -205,4 +211,4 @@ def _back(form: Form, action: Action) -> str:
     back = form.get("next")
     if back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable():
         return back[:2000]
-    return "/holds" if action.on == "hold" else "/events?state=parked" if action.on == "parked" else "/events"
+    return "/holds" if action.on in FLEET else "/events?state=parked" if action.on == "parked" else "/events"

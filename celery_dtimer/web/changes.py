@@ -11,6 +11,7 @@ from celery_dtimer.posting.task_timer import TaskTimer
 from celery_dtimer.timer.checks import check_queue, check_task, check_why
 from celery_dtimer.timer.events import Answer, State
 from celery_dtimer.timer.legible import legible
+from celery_dtimer.timer.options import CATCH_UP_AFTER
 from celery_dtimer.timer.parked import Unparked
 from celery_dtimer.web.forms import Form
 from celery_dtimer.web.searching import Wanted, matching
@@ -176,6 +177,24 @@ def resume(timer: TaskTimer, ids: list[str] | None, form: Form, user: str) -> Ve
     was_held = timer.resume(queue=name) if what == "queue" else timer.resume(task=name)
     refused = [] if was_held else [(f"{what} {name}", "was not held; nothing was changed")]
     return Verdict(int(was_held), [f"{what} {name}"], refused)
+
+
+def limit(timer: TaskTimer, ids: list[str] | None, form: Form, user: str) -> Verdict:
+    """Bound the rate at which the fleet claims what is long overdue."""
+    del ids
+    given, why, by = form.get("rate").strip(), check_why(form.get("why").strip()), legible(user)[:MOST_BY]
+    rate = None if given == "off" else _seconds("rate", given)
+    over = _seconds("over", form.get("over").strip() or str(CATCH_UP_AFTER.default))
+    is_new = timer.limit_catch_up(rate, after=over, why=why, by=by)
+    return Verdict(1, ["the catch-up limit"], note="" if is_new else "It replaces the one before.")
+
+
+def end_limit(timer: TaskTimer, ids: list[str] | None, form: Form, user: str) -> Verdict:
+    """Let the settings count again."""
+    del ids, form, user
+    ended = timer.forget_catch_up_limit()
+    refused = [] if ended else [("the catch-up limit", "was not stored; nothing was changed")]
+    return Verdict(int(ended), ["the catch-up limit"], refused)
 
 
 def _seconds(name: str, text: str) -> float:

@@ -11,6 +11,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from celery_dtimer.errors import DTimerError
+from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.backlog import Backlog, read_backlog
 from celery_dtimer.operating.frames import WorkerRow, deltas, largest, worker_rows
 from celery_dtimer.operating.gauges import Gauges, read_gauges
 from celery_dtimer.operating.workers import timers_of_workers
@@ -62,6 +64,7 @@ class Snapshot:
     counts: Mapping[str, list[int]] = field(default_factory=dict)
     soonest: list[UpcomingTask] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    backlog: Backlog | None = None
     fleet: Fleet = field(default_factory=Fleet)
     error: Exception | None = None
 
@@ -159,7 +162,9 @@ class Watch:
         counts = timer.forecast(step, intervals)
         gauges = read_gauges(timer.shards)
         soonest = timer.upcoming(limit=SOONEST) if gauges.queues else []
-        return Snapshot(at, name, gauges, counts, soonest, timer.holds() if gauges.holds else [], self._fleet)
+        holds = timer.holds() if gauges.holds else []
+        backlog = read_backlog(extension_of(self._app))
+        return Snapshot(at, name, gauges, counts, soonest, holds, backlog, self._fleet)
 
     # --- the workers, who take half a second to answer
 

@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from celery_dtimer.extension import extension_of
+from celery_dtimer.operating.backlog import read_backlog
 from celery_dtimer.operating.gauges import QueueGauges
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.web.histogram import RANGES, draw
@@ -114,15 +116,17 @@ def _values(desk: "Desk", snapshot: Snapshot) -> dict[str, Any]:
         "queues_left": max(0, len(queues) - MOST_QUEUES),
         "soonest": soonest,
         "holds": snapshot.holds,
+        "backlog": snapshot.backlog,
         "fleet": snapshot.fleet,
     }
 
 
 async def holds(request: Request) -> Response:
-    """What is held, and how to hold more."""
+    """What is held, and how to hold more; and the limit of what is claimed after an outage."""
     desk = desk_of(request)
     found = await run_in_threadpool(desk.timer.holds)
-    return desk.page(request, "holds.html", holds=found, now=datetime.now(UTC))
+    backlog = await run_in_threadpool(read_backlog, extension_of(desk.app))
+    return desk.page(request, "holds.html", holds=found, backlog=backlog, now=datetime.now(UTC))
 
 
 async def health(request: Request) -> Response:

@@ -156,6 +156,23 @@ def test_hold_and_resume(writer, timer, what, name, remind):
     assert "was not held" in said
 
 
+def test_the_catch_up_limit_is_shown_set_and_ended(writer, timer, remind):
+    assert "None: after an outage" in text_of(writer.get("/holds").text)
+    remind.post((), eta=datetime(2026, 1, 1, tzinfo=UTC))
+    done = writer.confirm({"do": "catch-up"}, rate="0.5", why="the <i>database</i>")
+    assert "the catch-up limit is set" in text_of(done.text)
+    assert (timer.catch_up_limit().rate, timer.catch_up_limit().by) == (0.5, "mia")
+    said = text_of(writer.get("/holds").text)
+    assert "At most 0.5 a second of what is overdue by more than 10 s" in said
+    assert "the <i>database</i>" in said
+    assert "Catch-up limit : at most 0.5 a second of 1 long overdue; 2 s at that rate." in text_of(writer.get("/").text)
+    assert writer.confirm({"do": "catch-up"}, rate="fast").status_code == 400
+    assert writer.confirm({"do": "catch-up"}, rate="-1").status_code == 400
+    assert "the catch-up limit is ended" in text_of(writer.confirm({"do": "catch-up-default"}).text)
+    assert timer.catch_up_limit() is None
+    assert "was not stored" in text_of(writer.confirm({"do": "catch-up-default"}).text)
+
+
 def test_a_page_leads_back_within_the_console_only(writer, remind):
     result = remind.post((), delay=600)
     fields = {"do": "cancel", "id": result.id}

@@ -59,7 +59,13 @@ def test_open_pages_share_one_look_and_it_ends_with_them(app, remind, served):
     with httpx.Client() as client, ExitStack() as pages:
         streams = [pages.enter_context(client.stream("GET", f"{url}/live")).iter_lines() for _ in range(20)]
         first = [told(stream) for stream in streams]
-        assert {part for each in first for part in each["parts"]} == {"chart", "tiles", "soonest", "workers", "queues"}
+        assert {part for each in first for part in each["parts"]} == {
+            "chart",
+            "tiles",
+            "soonest",
+            "workers",
+            "queues",
+        }
         remind.post((1,), delay=600)
         assert (
             "1 pending"
