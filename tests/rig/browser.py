@@ -17,7 +17,7 @@ AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--force-color-profile=srgb")
 
 #: Milliseconds that a page may take for anything: the machine may be busy.
-PATIENCE_MS = 10_000
+PATIENCE_MS = 20_000
 
 
 class BrowserNotFoundError(FileNotFoundError):
