@@ -10,7 +10,7 @@ from celery.bin.base import CeleryCommand, CeleryOption
 from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.backlog import Backlog, read_backlog
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.printing import WIDTH, printable, shortened, span
+from celery_dtimer.operating.printing import WIDTH, counted, printable, shortened, span
 from celery_dtimer.posting.task_timer import get_timer
 from celery_dtimer.timer.options import GIVEN_RATE
 
@@ -84,9 +84,10 @@ def lines_of(backlog: Backlog) -> Iterator[str]:
         if not stored.complete:
             yield "    not everywhere: a change was interrupted; make it again"
     if backlog.seconds is None:
-        yield f"    {backlog.overdue} tasks are overdue by more than {backlog.limit.after:g} s"
+        yield f"    {counted(backlog.overdue, 'task', 'are')} overdue by more than {backlog.limit.after:g} s"
     else:
-        yield f"    {backlog.overdue} tasks are: {span(backlog.seconds) if backlog.overdue else 'nothing is held back'}"
+        rest = f": {span(backlog.seconds)} to go" if backlog.overdue else ""
+        yield f"    {counted(backlog.overdue, 'task', 'are')} held back{rest}"
 
 
 def _as_dict(backlog: Backlog) -> dict[str, Any]:

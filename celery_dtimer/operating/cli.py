@@ -29,7 +29,7 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
 )
 from celery_dtimer.operating.adopt import Adoption
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.printing import WIDTH, brief, columns, printable, shortened, span
+from celery_dtimer.operating.printing import WIDTH, brief, columns, counted, printable, shortened, span
 from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.operating.workers import broker_errors, check_broker, fired_queues, held_by_workers
@@ -184,12 +184,12 @@ def adopt(ctx: Any, queues: tuple[str, ...], at_least: float, dry_run: bool, as_
     if as_json:
         ctx.obj.echo(json.dumps({**asdict(report), "dry_run": dry_run}))
     else:
-        ctx.obj.echo(f"{len(report.adopted)} tasks {'would be' if dry_run else 'are now'} in the timer")
-        ctx.obj.echo(f"{report.kept} messages stay in the broker: without an eta, or with one that is nearer")
+        ctx.obj.echo(f"{counted(len(report.adopted), 'task', 'would be' if dry_run else 'are')} in the timer")
+        ctx.obj.echo(f"{counted(report.kept, 'message', 'stay')} in the broker: without an eta, or with a nearer one")
         if report.held:
-            ctx.obj.echo(f"{len(report.held)} tasks are held by workers, and left to them")
+            ctx.obj.echo(f"{counted(len(report.held), 'task', 'are')} held by workers")
         for reason, count in sorted(report.left.items()):
-            ctx.obj.echo(f"{count} messages stay in the broker: {printable(reason)}")
+            ctx.obj.echo(f"{counted(count, 'message', 'stay')} in the broker: {printable(reason)}")
         for task_id, reason in report.failed:
             ctx.obj.error(f"{printable(task_id)} can't be stored, and stays in the broker: {printable(reason)}")
     if report.failed:

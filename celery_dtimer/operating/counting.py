@@ -15,7 +15,7 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.backlog import read_backlog
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.gauges import Gauges, QueueGauges, read_gauges
-from celery_dtimer.operating.printing import WIDTH, printable, shortened, span
+from celery_dtimer.operating.printing import WIDTH, counted, printable, shortened, span
 from celery_dtimer.operating.tables import Head, show
 from celery_dtimer.posting.task_timer import get_timer
 from celery_dtimer.timer.stored import INTERVALS
@@ -79,7 +79,7 @@ def plain_rows(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def summary(gauges: Gauges) -> Iterator[str]:
     """What is so of all queues together."""
-    yield f"{gauges.parked} parked, {gauges.damaged} can't be read, {gauges.holds} holds"
+    yield f"{gauges.parked} parked, {gauges.damaged} can't be read, {counted(gauges.holds, 'hold')}"
     if any(queue.overdue for queue in gauges.queues.values()):
         yield f"the oldest overdue task has been due for {span(gauges.oldest_overdue)}"
 

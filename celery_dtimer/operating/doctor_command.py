@@ -10,7 +10,7 @@ from celery.bin.base import CeleryCommand, CeleryOption
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.doctor import examine
 from celery_dtimer.operating.liveness import TIMEOUT, look
-from celery_dtimer.operating.printing import printable
+from celery_dtimer.operating.printing import counted, printable
 
 HEALTHY, FOUND, NOT_CHECKED = 0, 1, 2
 
@@ -61,10 +61,9 @@ def doctor(
             ctx.obj.echo(f"    {finding.consequence} {finding.remedy}")
         for check in diagnosis.not_checked:
             ctx.obj.echo(f"not checked: {check.name}: {printable(check.reason)}")
-        workers = (
-            "no worker could be asked" if diagnosis.workers is None else f"{len(diagnosis.workers)} workers answered"
-        )
-        ctx.obj.echo(f"{len(diagnosis.findings)} findings; {workers}")
+        asked = diagnosis.workers
+        answered = "no worker could be asked" if asked is None else f"{counted(len(asked), 'worker')} answered"
+        ctx.obj.echo(f"{counted(len(diagnosis.findings), 'finding')}; {answered}")
     if diagnosis.findings:
         ctx.exit(FOUND)
     if not diagnosis.reachable:

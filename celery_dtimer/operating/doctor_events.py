@@ -5,7 +5,7 @@ from typing import Any
 
 from celery_dtimer.operating.backlog import limit_in_force, read_backlog
 from celery_dtimer.operating.doctor_kinds import Found, Subject
-from celery_dtimer.operating.printing import span
+from celery_dtimer.operating.printing import counted, span
 from celery_dtimer.operating.workers import connected
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.storing.shard import Store
@@ -59,7 +59,7 @@ def overdue(subject: Subject) -> Iterator[Found]:
         reply = _ask(store, "ZCOUNT", store.keys.due(queue), "-inf", now_ms - OVERDUE_MS)
         if not reply:
             continue
-        text = f"{reply} events of queue {queue} are overdue by more than {OVERDUE_MS // 1000} s"
+        text = f"queue {queue} has {counted(reply, 'event')} overdue by more than {OVERDUE_MS // 1000} s"
         if fired is not None and queue not in fired:
             yield "nobody-listens", f"{text}, and no worker that answers fires for it"
             continue
@@ -78,8 +78,8 @@ def catching_up(subject: Subject) -> Iterator[Found]:
     backlog = read_backlog(subject.extension)
     if backlog.seconds:
         claimed = f"at most {backlog.limit.rate:g} a second are claimed: {span(backlog.seconds)}"
-        text = f"{backlog.overdue} events are overdue by more than {backlog.limit.after:g} s, and {claimed}"
-        yield "catching-up", text
+        late = f"{counted(backlog.overdue, 'event', 'are')} overdue by more than {backlog.limit.after:g} s"
+        yield "catching-up", f"{late}, and {claimed}"
 
 
 def leases(subject: Subject) -> Iterator[Found]:
@@ -89,10 +89,13 @@ def leases(subject: Subject) -> Iterator[Found]:
         key, now_ms = store.keys.lease(queue), _now_ms(store)
         lapsed = _ask(store, "ZCOUNT", key, "-inf", now_ms - LAPSED_MS)
         if lapsed:
-            yield "lease-lapsed", f"{lapsed} leases of queue {queue} have lapsed, and nobody takes them"
+            yield (
+                "lease-lapsed",
+                f"queue {queue} has {counted(lapsed, 'lapsed lease')}, and nobody claims them",
+            )
         near = _ask(store, "ZCOUNT", key, now_ms - LAPSED_MS, now_ms + near_ms)
         if near:
-            yield "lease-near-lapse", f"{near} leases of queue {queue} are about to lapse"
+            yield "lease-near-lapse", f"queue {queue} has {counted(near, 'lease')} about to lapse"
 
 
 def holders(subject: Subject) -> Iterator[Found]:
@@ -105,16 +108,16 @@ def holders(subject: Subject) -> Iterator[Found]:
             if info is not None and info.holder and info.holder not in workers:
                 gone[info.holder] = gone.get(info.holder, 0) + 1
         for holder, count in sorted(gone.items()):
-            yield "holder-gone", f"{holder} holds {count} events of queue {queue}, and does not answer"
+            yield "holder-gone", f"{holder} holds {counted(count, 'event')} of queue {queue}, and does not answer"
 
 
 def kept_aside(subject: Subject) -> Iterator[Found]:
     """Whether there is anything that does not run."""
     counts = subject.extension.shards.count()
     if counts.parked:
-        yield "parked", f"{counts.parked} events are parked"
+        yield "parked", f"{counted(counts.parked, 'event', 'are')} parked"
     if counts.damaged:
-        yield "damaged", f"{counts.damaged} records can't be read"
+        yield "damaged", f"{counted(counts.damaged, 'record')} can't be read"
 
 
 def payloads(subject: Subject) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.export_command import STANDARD
 from celery_dtimer.operating.importing import Importer, OnConflict
-from celery_dtimer.operating.printing import brief, printable
+from celery_dtimer.operating.printing import brief, counted, printable
 from celery_dtimer.operating.progress import progress
 
 
@@ -79,17 +79,17 @@ def import_(
     except (DTimerError, KeyboardInterrupt) as exc:
         done = importer.report
         raise click.ClickException(
-            f"{printable(exc) or 'interrupted'}. {done.stored} tasks were stored before; "
+            f"{printable(exc) or 'interrupted'}. {counted(done.stored, 'task')} stored before; "
             f"go on with --from-line {max(from_line, done.next_line)}"
         ) from exc
     if as_json:
         told = {name: value for name, value in asdict(report).items() if name != "next_line"}
         ctx.obj.echo(json.dumps({**told, "dry_run": dry_run}))
     else:
-        ctx.obj.echo(f"{report.stored} tasks {'would be' if dry_run else 'are'} stored")
-        ctx.obj.echo(f"{report.skipped} lines are skipped: known already{'' if parked else ', or parked'}")
+        ctx.obj.echo(f"{counted(report.stored, 'task', 'would be' if dry_run else 'are')} stored")
+        ctx.obj.echo(f"{counted(report.skipped, 'line', 'are')} skipped: known{'' if parked else ' or parked'} already")
         if report.refused:
-            ctx.obj.echo(f"{report.refused} lines are refused")
+            ctx.obj.echo(f"{counted(report.refused, 'line', 'are')} refused")
     if report.refused:
         ctx.exit(1)
 

@@ -9,7 +9,7 @@ import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
 from celery_dtimer.operating.commands import answering, dtimer
-from celery_dtimer.operating.printing import WIDTH, brief, printable, shortened
+from celery_dtimer.operating.printing import WIDTH, brief, counted, printable, shortened
 from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
 from celery_dtimer.posting.task_timer import ParkedTask, get_timer
@@ -216,13 +216,13 @@ def _settle(ctx: Any, act: Callable[[bool], Unparked], yes: bool, dry_run: bool,
         with progress(ctx, "counted", None, as_json=as_json):
             there = act(True).done
         if there:
-            click.confirm(f"{there} parked tasks become {become}. Go on?", abort=True, err=True)
+            click.confirm(f"{counted(there, 'parked task', 'become')} {become}. Go on?", abort=True, err=True)
     with progress(ctx, "parked tasks", there, as_json=as_json):
         answer = act(dry_run)
     if as_json:
         ctx.obj.echo(json.dumps({**asdict(answer), "dry_run": dry_run}))
     else:
-        ctx.obj.echo(f"{answer.done} tasks {'would be' if dry_run else 'are'} {become}")
+        ctx.obj.echo(f"{counted(answer.done, 'task', 'would be' if dry_run else 'are')} {become}")
         for why, ids in (
             ("stays parked: another task of this id is pending or being delivered", answer.in_use),
             ("is not parked", answer.unknown),

@@ -8,6 +8,9 @@ WIDTH = 80
 #: What stands for what was left out.
 CUT = "…"
 
+#: Verbs of more than one thing, and of one.
+_SINGULAR = {"are": "is", "have": "has", "stay": "stays", "become": "becomes"}
+
 #: Characters that are looked at of what is shown in part: arguments may have half a megabyte.
 MOST_SHOWN = 1000
 
@@ -22,6 +25,13 @@ def brief(value: object, most: int = MOST_SHOWN) -> str:
     """Return the beginning of a value, as ``printable`` does."""
     text = str(value)
     return printable(text if len(text) <= most else text[:most] + CUT)
+
+
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """Return a number of things, and what they do: ``1 task``, ``2 tasks are``; the verb is given as in the latter."""
+    one = count == 1
+    said = _SINGULAR.get(verb, verb) if one else verb
+    return f"{count} {noun}{'' if one else 's'}" + (f" {said}" if said else "")
 
 
 def columns(text: str) -> int:

@@ -318,8 +318,8 @@ def test_adopt_says_what_it_leaves_and_why(quick, worker_app):
     with app.connection_for_write() as connection:
         connection.Producer().publish({"task": "old\x1b[31m\n.style", "id": "1"}, routing_key="celery")
     assert quick("adopt").output.splitlines() == [
-        "0 tasks are now in the timer",
-        "0 messages stay in the broker: without an eta, or with one that is nearer",
-        r"1 messages stay in the broker: of protocol 1 (old\x1b[31m\n.style)",
+        "0 tasks are in the timer",
+        "0 messages stay in the broker: without an eta, or with a nearer one",
+        r"1 message stays in the broker: of protocol 1 (old\x1b[31m\n.style)",
     ]
     assert json.loads(quick("adopt", "--json").output)["left"] == {"of protocol 1 (old\x1b[31m\n.style)": 1}

@@ -42,7 +42,7 @@ def test_stats_name_what_is_leased_and_what_is_held(quick, leased):
     finally:
         quick("resume", "-Q", "celery")
     assert rows[1].split() == ["0", "0", "0", "1", "celery", "(held)"]
-    assert rows[-1] == "0 parked, 0 can't be read, 1 holds"
+    assert rows[-1] == "0 parked, 0 can't be read, 1 hold"
 
 
 def test_stats_fit_the_terminal_whatever_a_queue_is_called():

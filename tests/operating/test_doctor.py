@@ -185,7 +185,7 @@ def test_the_command_has_a_status(quick, note):
     # The shared server keeps nothing on disk.
     assert {row["name"] for row in told["findings"]} == {"no-persistence", "nobody-listens"}
     assert shown.exit_code == 1
-    assert "ERROR nobody-listens: 1 events of queue celery" in quick("doctor").output
+    assert "ERROR nobody-listens: queue celery has 1 event" in quick("doctor").output
     assert quick("doctor", "--live").exit_code == 2
 
 

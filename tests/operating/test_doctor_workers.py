@@ -64,7 +64,7 @@ def test_workers_without_fault_have_no_finding_and_are_live(
     told, status = doctor()
     assert (told["findings"], told["not_checked"], status) == ([], [], 0)
     assert told["workers"] == [name]
-    assert "0 findings; 1 workers answered" in quick("doctor").output
+    assert "0 findings; 1 worker answered" in quick("doctor").output
     told, status = doctor("--live", "-d", name)
     assert (told["live"], told["workers"], told["stuck"], told["silent"], status) == (True, [name], [], [], 0)
     shown = command("doctor", "--live", "-d", name, "--timeout", "20")

@@ -101,7 +101,7 @@ def test_a_task_in_the_hands_of_a_worker_is_not_exported_and_not_doubled_by_an_i
     store, queue, deliveries = claimed("running")
     assert quick("export").stdout == ""
     shown = quick("import", input=line(id="running", queue=queue))
-    assert shown.stdout.splitlines() == ["0 tasks are stored", "1 lines are skipped: known already, or parked"]
+    assert shown.stdout.splitlines() == ["0 tasks are stored", "1 line is skipped: known or parked already"]
     assert timer.count().pending == 0
     store.ask(store.confirm(queue, deliveries))
 
@@ -228,7 +228,7 @@ def test_a_redis_that_is_away_says_where_to_go_on(quick, worker_app, start_redis
     server.kill()
     shown = quick("import", "--from-line", "3", input=line() * 5)
     assert shown.exit_code == 1
-    assert shown.stderr.endswith("0 tasks were stored before; go on with --from-line 3\n")
+    assert shown.stderr.endswith("0 tasks stored before; go on with --from-line 3\n")
     assert len(shown.stderr.splitlines()) == 1
 
 

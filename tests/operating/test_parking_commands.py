@@ -86,11 +86,11 @@ def test_parked_shows_the_last_error_and_all_about_one_id(quick, park):
 def test_replay_by_id(quick, timer, park):
     park("one", "two")
     shown = quick("replay", "one", "--delay", "60")
-    assert (shown.exit_code, shown.output) == (0, "1 tasks are pending again\n")
+    assert (shown.exit_code, shown.output) == (0, "1 task is pending again\n")
     assert timer.peek("one").state is State.PENDING
     shown = quick("replay", "one", "two", "--dry-run")
     assert shown.exit_code == 1
-    assert shown.stdout == "1 tasks would be pending again\n"
+    assert shown.stdout == "1 task would be pending again\n"
     assert shown.stderr == "one is not parked\n"
     park("one") if timer.cancel("one") else None
     timer.replay("one", 60)
@@ -127,7 +127,7 @@ def test_a_drop_asks_for_ids_too(typed, timer, park):
     park("one", "two", "three")
     assert typed("n\n", "drop", "one").exit_code == 1
     assert timer.count().parked == 3
-    assert typed("y\n", "drop", "one").stdout.splitlines()[-1] == "1 tasks are dropped"
+    assert typed("y\n", "drop", "one").stdout.splitlines()[-1] == "1 task is dropped"
     assert typed("", "drop", "nobody").stderr == "nobody is not parked\n"
     assert typed("", "drop", "--reason", "no worker", "--dry-run").output == "2 tasks would be dropped\n"
     shown = typed("", "drop", "--all", "--yes", "--json")
