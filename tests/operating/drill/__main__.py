@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     """What may be given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="so many are overdue, in three queues")
-    parser.add_argument("--tagged", type=int, help="so many of them have the tag; by default 1 in 200")
+    parser.add_argument("--tagged", type=int, help="so many of them have the tag; by default 1 in 500")
     parser.add_argument("--parked", type=int, default=300, help="so many are parked")
     parser.add_argument("--rate", type=float, default=500, help="the catch-up limit, a second")
     parser.add_argument("--replay-rate", type=float, default=50, help="so many parked ones are replayed a second")
@@ -93,7 +93,7 @@ def has(command: str, option: str | None = None) -> bool:
 def main() -> int:
     """Make the outage, and put it right."""
     given = arguments()
-    given.tagged = given.events // 200 if given.tagged is None else given.tagged
+    given.tagged = given.events // 500 if given.tagged is None else given.tagged
     by = ("minute", given.window // 60) if given.window % 60 == 0 else ("second", given.window)
     with Fleet() as fleet:
         prepare(fleet, given)
