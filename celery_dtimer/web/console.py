@@ -22,7 +22,7 @@ from celery_dtimer.operating.doctor import Diagnosis, examine
 from celery_dtimer.posting.task_timer import TaskTimer, get_timer
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.web import acting, finding, now, signing
-from celery_dtimer.web.guard import Guard
+from celery_dtimer.web.guard import Guard, route_of
 from celery_dtimer.web.live import Watch
 from celery_dtimer.web.policy import COOKIE, Authorize, Policy, csrf_of
 from celery_dtimer.web.showing import HERE, environment, masked
@@ -115,7 +115,7 @@ class Desk:
         user = getattr(request.state, "dtimer_user", None)
         return self._templates.get_template(template).render(
             base=request.scope.get("root_path", ""),
-            here=request.url.path.removeprefix(request.scope.get("root_path", "")) or "/",
+            here=route_of(request.scope) or "/",
             user=user,
             signed_in=self.policy.token is not None and user is not None,
             writes=self.policy.allow_writes and user is not None,

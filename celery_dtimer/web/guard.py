@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -110,7 +109,7 @@ def _is_same_origin(request: Request) -> bool:
         return False
     origin = request.headers.get("origin")
     # Without the scheme: before a proxy, that may be another.
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host", "")
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:

@@ -1,5 +1,6 @@
 """What the pages that are open show at this moment: read once for all of them, and not at all while nobody looks."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from celery_dtimer.operating.workers import timers_of_workers
 from celery_dtimer.posting.task_timer import TaskTimer, UpcomingTask, get_timer
 from celery_dtimer.timer.events import Hold
 from celery_dtimer.web.histogram import RANGES
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at Redis, and between two questions to the workers.
 PERIOD, WORKERS_PERIOD = 2.0, 5.0
@@ -148,7 +151,9 @@ class Watch:
     def _look(self, name: str) -> Snapshot:
         try:
             snapshot = self._read(name)
-        except (DTimerError, RedisError, OSError) as exc:
+        except Exception as exc:
+            if not isinstance(exc, DTimerError | RedisError | OSError):
+                logger.warning("dtimer: web: the timer can't be shown", exc_info=exc)
             snapshot = Snapshot(datetime.now(UTC), name, fleet=self._fleet, error=exc)
         with self._lock:
             self._looks += 1
@@ -180,7 +185,13 @@ class Watch:
         reports = timers_of_workers(self._app, timeout=ANSWER)
         now, before = time.monotonic(), self._reports
         self._reports = None if reports is None else (now, reports)
-        self._fleet = Fleet(asked=True) if reports is None else _fleet(reports, before, now)
+        fleet = Fleet(asked=True)
+        try:
+            fleet = fleet if reports is None else _fleet(reports, before, now)
+        except (TypeError, ValueError, KeyError, AttributeError) as exc:
+            # A worker of another version, or of another kind, may answer anything.
+            logger.warning("dtimer: web: what workers answered can't be shown (%r)", exc)
+        self._fleet = fleet
         self._answered.set()
 
 

@@ -60,7 +60,7 @@ def set_cookie(request: Request, response: Response, value: str) -> None:
         value,
         max_age=SESSION,
         path=_path(request),
-        secure=request.url.scheme == "https",
+        secure=request.scope.get("scheme") == "https",
         httponly=True,
         samesite="strict",
     )

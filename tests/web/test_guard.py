@@ -87,6 +87,8 @@ def test_a_made_up_session_is_nobodys(cookie):
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
+        {"origin": ""},
         {"origin": "http://localhost:8000"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site", "origin": "http://localhost"},
@@ -118,7 +120,7 @@ def test_a_console_that_is_bound_to_this_host_has_only_its_names(app, caplog):
     browser = Browser(console(app, hosts=["localhost", "127.0.0.1", "[::1]"]))
     for host in ("localhost", "localhost:5757", "127.0.0.1:5757", "[::1]:5757", "LOCALHOST"):
         assert browser.get("/holds", headers={"host": host}).status_code == 200
-    for host in ("evil.example", "evil.example:5757", "localhost.evil.example", "", "[::2]"):
+    for host in ("evil.example", "evil.example:5757", "localhost.evil.example", "", "[::2]", "[", "a b:c"):
         answer = browser.get("/holds", headers={"host": host})
         assert answer.status_code == 421
         assert "Unknown host name" in answer.text

@@ -113,3 +113,8 @@ def test_workers_are_shown_with_their_state_version_and_lateness(proj, start_wor
     assert " fires 0 of " in said
     assert "0.1.0" in said
     assert re.search(r"Late, median \d", said)
+
+
+def test_a_worker_that_answers_nonsense_stops_no_page(app, monkeypatch):
+    monkeypatch.setattr(live, "timers_of_workers", lambda *_, **__: {"odd@host": {"queues": 5, "in_flight": "many"}})
+    assert "no worker could be asked" in text_of(Browser(console(app)).get("/").text)
