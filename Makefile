@@ -85,7 +85,7 @@ test-browser: .venv/installed-browser
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import browser; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); \
 	  browser.chromium_program(); browser.axe_script()'
-	@.venv/bin/python -m pytest $(BROWSER_TESTS)
+	@.venv/bin/python -m pytest -n 2 $(BROWSER_TESTS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

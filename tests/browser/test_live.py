@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from fleet import running_fleet
+from rig.waiting import wait_until
 
 
 def test_an_open_page_shows_a_new_queue(visit, console, fleet):
@@ -41,7 +42,8 @@ def test_the_keyboard_chooses_a_span_of_the_histogram(visit, console):
 
 def test_the_mouse_chooses_a_span_of_the_histogram(visit, console):
     page = visit(console)
-    box = page.locator(".spans").bounding_box()
+    # None while the chart is replaced by a newer one.
+    box = wait_until(page.locator(".spans").bounding_box, "the chart to be there")
     page.mouse.move(box["x"] + 5, box["y"] + 50)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=4)
