@@ -199,6 +199,7 @@ def compare_lateness(b: Bench, origin: str, pages: int, rounds: int, timed: int)
 def look(b: Bench, client: Any, arguments: argparse.Namespace) -> None:
     """Print what the pages cost over what is loaded."""
     client.config_set("slowlog-log-slower-than", 1000)
+    client.config_set("slowlog-max-len", 1000)
     client.slowlog_reset()
     with console(b) as origin:
         for name, path in PAGES.items():
