@@ -25,7 +25,8 @@ from celery_dtimer.posting.bulk import TaskPost
 from celery_dtimer.posting.install import install
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask, dtimer_task
-from celery_dtimer.posting.task_timer import ParkedTask, TaskInfo, TaskTimer, UpcomingTask, get_timer
+from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
+from celery_dtimer.posting.task_timer import TaskTimer, get_timer
 from celery_dtimer.timer.dtimer import DTimer
 from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold, State, Upcoming
 from celery_dtimer.timer.parked import ParkedEvent, Unparked

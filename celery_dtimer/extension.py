@@ -36,6 +36,7 @@ class DeliveryInfo:
         max_redeliveries: Redeliveries before it is parked; a retry keeps that.
         queue: The queue that it waited in; a retry stays in it, unless it names another.
         key: The timer's own name for it; a retry says which delivery it follows.
+        tags: Its tags; a retry keeps them.
     """
 
     due_at: datetime
@@ -44,6 +45,7 @@ class DeliveryInfo:
     max_redeliveries: int
     queue: str
     key: bytes = field(default=b"", repr=False)
+    tags: tuple[str, ...] = ()
 
 
 @dataclass

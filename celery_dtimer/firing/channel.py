@@ -198,6 +198,7 @@ class Channel:
             max_redeliveries=delivery.max_redeliveries,
             queue=delivery.queue,
             key=delivery.key,
+            tags=delivery.tags,
         )
         return EventMessage(  # type: ignore[no-untyped-call] # kombu has types for a part only
             body=stored.body,

@@ -11,7 +11,7 @@ from celery_dtimer.errors import DTimerError
 from celery_dtimer.extension import Extension
 from celery_dtimer.operating.export_command import VERSION
 from celery_dtimer.posting.eta import eta_of
-from celery_dtimer.timer.checks import check_id, check_payload, check_queue, check_task, kind_of
+from celery_dtimer.timer.checks import check_id, check_payload, check_queue, check_tags, check_task, kind_of
 from celery_dtimer.timer.events import NewEvent, State
 from celery_dtimer.timer.options import MAX_REDELIVERIES
 from celery_dtimer.timer.shown import wrong
@@ -147,6 +147,7 @@ class Importer:
             MAX_REDELIVERIES.check(line.get("max_redeliveries")),
             check_queue(line.get("queue")),
             kind_of(None if line.get("task") is None else check_task(line["task"])),
+            check_tags(line.get("tags")),
         )
         if state == State.PARKED and not self._parked:
             self.report.skipped += 1

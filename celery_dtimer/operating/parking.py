@@ -12,7 +12,8 @@ from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, brief, counted, printable, shortened
 from celery_dtimer.operating.progress import progress
 from celery_dtimer.operating.tables import Cell, Head, Whole, show
-from celery_dtimer.posting.task_timer import ParkedTask, get_timer
+from celery_dtimer.posting.task_events import ParkedTask
+from celery_dtimer.posting.task_timer import get_timer
 from celery_dtimer.timer.parked import Unparked
 from celery_dtimer.timer.parking import MAX_PARKED
 

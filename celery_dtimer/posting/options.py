@@ -7,7 +7,7 @@ from typing import Any
 
 from celery_dtimer.errors import InvalidDelayError, InvalidEventError
 from celery_dtimer.posting.keys import check_key
-from celery_dtimer.timer.checks import check_conflict, check_max_wait
+from celery_dtimer.timer.checks import check_conflict, check_max_wait, check_tags
 from celery_dtimer.timer.options import GRACE, MAX_REDELIVERIES, MISFIRE
 from celery_dtimer.timer.shown import wrong
 from celery_dtimer.timer.times import delay_to_ms, seconds_of
@@ -16,7 +16,7 @@ from celery_dtimer.timer.times import delay_to_ms, seconds_of
 POSTING_OPTION = "dtimer"
 
 #: Options of ``post`` that are the timer's, not ``apply_async``'s.
-TIMER_OPTIONS = ("max_redeliveries", "on_conflict", "max_wait", "key", "jitter")
+TIMER_OPTIONS = ("max_redeliveries", "on_conflict", "max_wait", "key", "jitter", "tags")
 
 #: Options of a task that its worker reads, and no call has.
 WORKER_OPTIONS = ("misfire", "grace")
@@ -112,6 +112,7 @@ def checked(options: Mapping[str, Any], *, on_conflict: str = "error") -> dict[s
         "max_redeliveries": None if count is None else MAX_REDELIVERIES.check(count),
         "on_conflict": on_conflict,
         "max_wait_ms": check_max_wait(options.get("max_wait"), on_conflict),
+        "tags": () if options.get("tags") is None else check_tags(options["tags"]),
     }
 
 

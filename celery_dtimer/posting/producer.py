@@ -51,6 +51,7 @@ class Posting:
         native: The original call, if it was no post: it goes to the broker if the timer can't take it.
         origin: The key of the delivery that a retry follows.
         batch: The posts that it is stored with; None: it is stored at once.
+        tags: Its tags, checked.
     """
 
     clock: Literal["in", "at"]
@@ -61,6 +62,7 @@ class Posting:
     native: NativeCall | None = None
     origin: bytes = b""
     batch: Batch | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Prepared(NamedTuple):
@@ -252,6 +254,7 @@ class TimerProducer(Producer):
             max_redeliveries=settings.max_redeliveries if most is None else most,
             queue=queue,
             kind=kind_of(headers.get("task")),
+            tags=self._posting.tags,
         )
 
     def _queue(self, exchange: str, routing_key: str) -> str | None:

@@ -12,7 +12,7 @@ from celery_dtimer.celery_patches.apps import Native
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
 from celery_dtimer.posting.cancelling import cancel_task
 from celery_dtimer.posting.eta import delay_of, eta_of
-from celery_dtimer.posting.task_timer import TaskInfo
+from celery_dtimer.posting.task_events import TaskInfo
 from celery_dtimer.timer.events import Answer
 from celery_dtimer.timer.storing.shard import Store
 from celery_dtimer.timer.times import Delay

@@ -90,7 +90,9 @@ def _posting_for(extension: Extension, call: Mapping[str, Any]) -> Posting | Non
     native = NativeCall(call, retried, taken_over=taken_over)
     if retried is not None:
         delivery = retried.delivery
-        return Posting(clock, when_ms, delivery.max_redeliveries, "follow", native=native, origin=delivery.key)
+        return Posting(
+            clock, when_ms, delivery.max_redeliveries, "follow", native=native, origin=delivery.key, tags=delivery.tags
+        )
     # The task's own options, if this process knows the task. The default is "replace", since Celery sends two messages
     # for one id if its caller asks for it twice; the timer has one event.
     task = call.get("task_type") or known_task(extension.app, call.get("name"))

@@ -1,66 +1,22 @@
 """The timer of an app: its events are tasks, and the app's workers listen."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
-from celery.utils.saferepr import saferepr
-
-from celery_dtimer import message
 from celery_dtimer.errors import NotForTasksError, TooManyHoldsError
 from celery_dtimer.extension import Extension, extension_of
 from celery_dtimer.posting.cancelling import cancel_task, on_cancelled
+from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask, with_task
 from celery_dtimer.timer.checks import check_id
 from celery_dtimer.timer.events import Answer, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.options import names_behind
-from celery_dtimer.timer.parked import ParkedEvent, Unparked
+from celery_dtimer.timer.parked import Unparked
 from celery_dtimer.timer.parking import LIMIT, kind_filter
-from celery_dtimer.timer.stored import StoredEvents, instant_of
+from celery_dtimer.timer.stored import LIMIT as UPCOMING_LIMIT
+from celery_dtimer.timer.stored import SKIP, StoredEvents, instant_of
 from celery_dtimer.timer.times import Delay
-
-
-@dataclass(frozen=True)
-class TaskInfo(EventInfo):
-    """What ``peek`` saw of a task.
-
-    Attributes:
-        task: The task's name; None if the stored message can't be read.
-        args: Its arguments as Celery shows them: a repr, which may be cut.
-        kwargs: The same of its keyword arguments.
-    """
-
-    task: str | None
-    args: str
-    kwargs: str
-
-    @classmethod
-    def of(cls, info: EventInfo) -> Self:
-        """Return the info of an event with its message's task."""
-        return cls(**_with_task(info))
-
-
-@dataclass(frozen=True)
-class UpcomingTask(Upcoming):
-    """One pending task in a page of ``upcoming``, with ``task``, ``args`` and ``kwargs`` as a TaskInfo has them."""
-
-    task: str | None
-    args: str
-    kwargs: str
-
-
-@dataclass(frozen=True)
-class ParkedTask(ParkedEvent):
-    """One parked task in a page of ``parked``; its ``kind`` is the task's name."""
-
-    @property
-    def task(self) -> str | None:
-        """The task's name; None for one whose message does not say it outside of its body."""
-        return self.kind
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all as JSON has it: times in ISO 8601, in UTC."""
-        return {"task" if name == "kind" else name: value for name, value in super().as_dict().items()}
 
 
 class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
@@ -126,11 +82,100 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
         """List what is held, with who holds it, since when and why; that which is held longest first."""
         return [replace(hold, what="queue" if hold.what == "queue" else "task") for hold in super().holds()]
 
+    def upcoming(
+        self,
+        offset: Delay | None = None,
+        duration: Delay | None = None,
+        limit: int = UPCOMING_LIMIT.default,
+        *,
+        skip: int = SKIP.default,
+        queue: str | None = None,
+        tag: str | None = None,
+        task: str | None = None,
+        payloads: bool = False,
+    ) -> list[UpcomingTask]:
+        """Return a page of the pending tasks, soonest first.
+
+        Args:
+            offset: Start, as time from now; None: from the first, overdue ones included.
+            duration: Length from the offset (from now, without one); None: without an end.
+            limit: Most tasks of the page, 1 to 10,000.
+            skip: Tasks to leave out, for the next page.
+            queue: Only those of this queue.
+            tag: Only those with this tag: costs as much as there are of it, whatever else there is.
+            task: Only those of this task: looks through what waits, from the soonest on, until the page is full.
+            payloads: Whether to read the payloads too.
+
+        Raises:
+            InvalidEventError: One of these is out of its range.
+        """
+        return self._upcoming(offset, duration, limit, skip, queue, tag, kind_filter(task, "task"), payloads)
+
+    def cancel_many(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        tag: str | None = None,
+        task: str | None = None,
+        if_due_at: datetime | None = None,
+        dry_run: bool = False,
+    ) -> list[Answer]:
+        """End tasks that wait or are parked, in batches of a hundred a round trip: some ids, a tag, or a task.
+
+        Args:
+            ids: Their ids; one that is given twice is asked for once.
+            tag: Or all that have this tag.
+            task: Or all of this task: looks through all that waits or is parked. With a tag: those that are both.
+            if_due_at: Only what is due at this instant.
+            dry_run: Change nothing, and answer as if it were done.
+
+        Returns:
+            What ``cancel`` answers of each id, in order; without ids, of each that was found, without payloads.
+
+        Raises:
+            InvalidEventError: An argument is wrong; nothing was cancelled.
+            ChangeManyError: Redis did not answer; it has the answers so far.
+        """
+        return self._change_many("cancel", ids, tag, kind_filter(task, "task"), if_due_at, dry_run)
+
+    def change_many(
+        self,
+        ids: Iterable[str] | None = None,
+        delay: Delay | None = None,
+        *,
+        eta: datetime | None = None,
+        tag: str | None = None,
+        task: str | None = None,
+        if_due_at: datetime | None = None,
+        dry_run: bool = False,
+    ) -> list[Answer]:
+        """Let tasks that wait be due ``delay`` from now, or at ``eta``; chosen as by ``cancel_many``.
+
+        Args:
+            ids: Their ids; one that is given twice is asked for once.
+            delay: Seconds or a timedelta; negative means now.
+            eta: Or the instant, an aware datetime.
+            tag: In place of ids, all that have this tag.
+            task: In place of ids, all of this task.
+            if_due_at: Only what is due at this instant.
+            dry_run: Change nothing, and answer as if it were done, but for the new instants.
+
+        Returns:
+            What ``change_delay`` answers of each id, in order; without ids, of each that was found.
+
+        Raises:
+            InvalidEventError: An argument is wrong; nothing was changed.
+            ChangeManyError: Redis did not answer; it has the answers so far.
+        """
+        name = kind_filter(task, "task")
+        return self._change_many("change", ids, tag, name, if_due_at, dry_run, delay=delay, eta=eta)
+
     def parked(
         self,
         limit: int = LIMIT.default,
         *,
         after: str | None = None,
+        tag: str | None = None,
         task: str | None = None,
         reason: str | None = None,
         id: str | None = None,  # noqa: A002 - the word of the original
@@ -140,6 +185,7 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
         Args:
             limit: At most so many, 1 to 10,000.
             after: The ``cursor`` of the last one of the page before.
+            tag: Only those with this tag.
             task: Only those of this task.
             reason: Only those that have this text in their reason.
             id: Only those of this id, the one that was claimed last first; there is no page behind this one.
@@ -147,13 +193,14 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
         Raises:
             InvalidEventError: One of these is wrong: a cursor of another timer, say.
         """
-        page = self._parked(limit, after, kind_filter(task, "task"), reason, id)
+        page = self._parked(limit, after, kind_filter(task, "task"), reason, id, tag)
         return [ParkedTask(**{field.name: getattr(event, field.name) for field in fields(event)}) for event in page]
 
     def replay_many(
         self,
         ids: Iterable[str] | None = None,
         *,
+        tag: str | None = None,
         task: str | None = None,
         reason: str | None = None,
         all: bool = False,  # noqa: A002 - the plain word
@@ -161,12 +208,13 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
         delay: Delay = 0,
         dry_run: bool = False,
     ) -> Unparked:
-        """Make parked tasks pending again, in batches: some ids, those of a task or of a reason, or all.
+        """Make parked tasks pending again, in batches: some ids, those of a tag, a task or a reason, or all.
 
         Of one id, the newest is. What is parked meanwhile stays parked.
 
         Args:
             ids: Their ids; no other of these then.
+            tag: Only those with this tag.
             task: Only those of this task.
             reason: Only those that have this text in their reason.
             all: Every one.
@@ -179,13 +227,22 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
             TimerUnavailableError: Redis did not answer; it says how many were made pending before.
         """
         return self._unpark(
-            "replay", ids, kind_filter(task, "task"), reason, everything=all, rate=rate, delay=delay, dry_run=dry_run
+            "replay",
+            ids,
+            kind_filter(task, "task"),
+            reason,
+            tag,
+            everything=all,
+            rate=rate,
+            delay=delay,
+            dry_run=dry_run,
         )
 
     def drop_many(
         self,
         ids: Iterable[str] | None = None,
         *,
+        tag: str | None = None,
         task: str | None = None,
         reason: str | None = None,
         all: bool = False,  # noqa: A002 - the plain word
@@ -197,13 +254,13 @@ class TaskTimer(StoredEvents[TaskInfo, UpcomingTask]):
             InvalidEventError: An argument is wrong, or not exactly one choice is made; nothing was dropped.
             TimerUnavailableError: Redis did not answer; it says how many were dropped before.
         """
-        return self._unpark("drop", ids, kind_filter(task, "task"), reason, everything=all, dry_run=dry_run)
+        return self._unpark("drop", ids, kind_filter(task, "task"), reason, tag, everything=all, dry_run=dry_run)
 
     def _read_info(self, info: EventInfo) -> TaskInfo:
         return TaskInfo.of(info)
 
     def _read_upcoming(self, event: Upcoming, *, payload: bool) -> UpcomingTask:
-        task = UpcomingTask(**_with_task(event))
+        task = UpcomingTask(**with_task(event))
         return task if payload else replace(task, payload=None)
 
     def join(self) -> NoReturn:
@@ -241,35 +298,3 @@ def get_timer(app: Any) -> TaskTimer:
         SettingsError: A setting is wrong.
     """
     return TaskTimer(extension_of(app))
-
-
-def _with_task(event: EventInfo | Upcoming) -> dict[str, Any]:
-    """Return the fields of an event, and its message's task; the payload has to be there."""
-    try:
-        stored = message.decode(event.payload or b"", event.id, event.queue)
-        headers = stored.headers if "task" in stored.headers else _of_protocol_1(stored)
-    except message.UnknownFormatError:
-        headers = {}
-    name = headers.get("task")
-    return {
-        **{field.name: getattr(event, field.name) for field in fields(event)},
-        "task": None if name is None else _text(name),
-        "args": _text(headers.get("argsrepr")),
-        "kwargs": _text(headers.get("kwargsrepr")),
-    }
-
-
-def _of_protocol_1(stored: message.StoredMessage) -> dict[str, Any]:
-    """Return the task, args and kwargs in the body of protocol 1; nothing, if decoding it may run code."""
-    try:
-        body = message.readable_body(stored)
-        return {"task": body["task"], "argsrepr": saferepr(body["args"]), "kwargsrepr": saferepr(body["kwargs"])}
-    except Exception:  # noqa: BLE001 - a hostile body may raise anything, and the list goes on
-        return {}
-
-
-def _text(value: Any) -> str:
-    """Return a header that should be text, and may be anything."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else repr(value)

@@ -3,7 +3,9 @@
 import getpass
 import os
 import socket
+import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from celery_dtimer.errors import InvalidEventError, PayloadTooLargeError
 from celery_dtimer.timer.events import ON_CONFLICT, Delivery
@@ -13,6 +15,10 @@ from celery_dtimer.timer.times import Delay, max_wait_to_ms
 
 #: Longest kind of an event, in bytes of UTF-8: a longer one is cut.
 MAX_KIND_BYTES = 255
+
+#: Most tags of an event, and bytes of UTF-8 of each: each costs as much as another sorted set's member.
+MAX_TAGS = 8
+MAX_TAG_BYTES = 128
 
 #: The effect of a post on a pending event of the same id.
 check_conflict = choice("on_conflict", "error", ON_CONFLICT).check
@@ -26,6 +32,34 @@ check_task: Callable[[object], str] = text("task", MAX_KIND_BYTES).check
 check_reason: Callable[[object], str] = text("reason", 1000).check
 check_why: Callable[[object], str] = text("why", 1000, least=0).check
 _check_by: Callable[[object], str] = text("by", 255).check
+
+
+_TAG = replace(
+    text("tag", MAX_TAG_BYTES),
+    wanted=f"a string of 1 to {MAX_TAG_BYTES} bytes of UTF-8 without control characters",
+)
+
+
+def check_tag(tag: object) -> str:
+    """Return a tag, or raise InvalidEventError."""
+    checked: str = _TAG.check(tag)
+    if any(unicodedata.category(character) == "Cc" for character in checked):
+        raise _TAG.refusal(tag)
+    return checked
+
+
+def check_tags(tags: object) -> tuple[str, ...]:
+    """Return the tags of an event, each once, or raise InvalidEventError."""
+    wanted = f"a list of at most {MAX_TAGS} tags, or None"
+    if tags is None:
+        return ()
+    if not isinstance(tags, list | tuple | set | frozenset):
+        hint = f": for one tag, [{shown(tags)}]" if isinstance(tags, str) else ""
+        raise wrong("tags", wanted, tags, hint)
+    checked = tuple(dict.fromkeys(check_tag(tag) for tag in tags))
+    if len(checked) > MAX_TAGS:
+        raise wrong("tags", wanted, tags)
+    return checked
 
 
 def check_queues(queues: object) -> tuple[str, ...]:

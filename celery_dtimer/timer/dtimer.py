@@ -1,6 +1,6 @@
 """The timer for use without Celery: post, listen, confirm."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -130,6 +130,7 @@ class DTimer(Steering):
         on_conflict: OnConflict = "error",
         max_wait: Delay | None = None,
         kind: str | None = None,
+        tags: Collection[str] | None = None,
     ) -> str:
         """Store an event; needs no ``join``.
 
@@ -145,6 +146,7 @@ class DTimer(Steering):
                 delivered is no conflict: the new one is stored beside it.
             max_wait: With ``"postpone"``: longest time from the first post to the due time (a debounce's bound).
             kind: A name that it shares with others, for ``hold``; 1 to 255 bytes.
+            tags: Up to 8 texts of 1 to 128 bytes, by which it is found among all others.
 
         Returns:
             The id.
@@ -157,7 +159,7 @@ class DTimer(Steering):
             NotReplicatedError: The event is stored, and fewer than ``wait_replicas`` replicas have it.
             SettingsError: The namespace has another number of shards; nothing is stored.
         """
-        event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries, kind))
+        event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries, kind, tags))
         due_ms = self.shards.of(event.id).post(
             [event], conflict=check_conflict(on_conflict), max_wait_ms=check_max_wait(max_wait, on_conflict)
         )[0]

@@ -12,6 +12,14 @@ OnConflict = Literal["error", "keep", "replace", "postpone"]
 ON_CONFLICT: tuple[str, ...] = get_args(OnConflict)
 
 
+class Plain:
+    """A dataclass that is fit for JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
+        return fields_of(self)
+
+
 @dataclass(frozen=True)
 class NewEvent:
     """An event to be posted.
@@ -24,6 +32,7 @@ class NewEvent:
         max_redeliveries: Redeliveries before it is parked; 0: delivered once, without a confirm (``maxRetries`` of
             the original dtimer).
         kind: The task's name; empty for none.
+        tags: Its tags, checked.
     """
 
     id: str
@@ -33,6 +42,7 @@ class NewEvent:
     max_redeliveries: int
     queue: str = "default"
     kind: bytes = b""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +61,7 @@ class Delivery:
         due_monotonic: Its due time on this process's monotonic clock, in seconds; up to a round trip too late.
         ready_ms: Earliest time to hand it over: its due time, or the end of the delay after a release.
         shard: Number of the shard that it was claimed from.
+        tags: Its tags.
 
     Two deliveries are never equal: each is one claim.
     """
@@ -66,6 +77,7 @@ class Delivery:
     due_monotonic: float = 0.0
     ready_ms: int = 0
     shard: int = 0
+    tags: tuple[str, ...] = ()
 
     @property
     def due_at(self) -> datetime:
@@ -107,7 +119,7 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Plain):
     """What a cancel or a change found, at the instant that it was made. Truthy only if it was done.
 
     Attributes:
@@ -120,7 +132,8 @@ class Answer:
         since: Since when it is leased or parked.
         until: When its lease lapses, unless that is renewed.
         reason: Why it was parked.
-        payload: What was cancelled; None for a change, or if nothing was.
+        payload: What was cancelled; None for a change, if nothing was, or of many that were chosen by a tag or a name.
+        id: The event's id.
     """
 
     done: bool = False
@@ -133,18 +146,15 @@ class Answer:
     until: datetime | None = None
     reason: str | None = None
     payload: bytes | None = field(default=None, repr=False)
+    id: str | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         """Whether it was done."""
         return self.done
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return fields_of(self)
-
 
 @dataclass(frozen=True)
-class EventInfo:
+class EventInfo(Plain):
     """An event as ``peek`` found it.
 
     Attributes:
@@ -153,6 +163,7 @@ class EventInfo:
         holder: Name of the listener that holds it, while it is leased.
         until: Lapse of its lease, while it is leased; time of the parking, if it is parked; else ``due_at``.
         reason: Why it is parked.
+        tags: Its tags.
     """
 
     id: str
@@ -165,24 +176,18 @@ class EventInfo:
     holder: str | None
     until: datetime
     reason: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return fields_of(self)
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Upcoming:
-    """One pending event in a page of ``upcoming``; ``payload`` is None unless it was asked for."""
+class Upcoming(Plain):
+    """One pending event in a page of ``upcoming``; ``payload`` and ``tags`` are None unless payloads were asked for."""
 
     id: str
     queue: str
     due_at: datetime
     payload: bytes | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all but the payload as JSON has it: times in ISO 8601, in UTC."""
-        return fields_of(self)
+    tags: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class Hold:
+class Hold(Plain):
     """What is not claimed until it is resumed.
 
     Attributes:
@@ -235,10 +240,6 @@ class Hold:
     since: datetime
     complete: bool = True
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all as JSON has it: times in ISO 8601, in UTC."""
-        return fields_of(self)
-
 
 def fields_of(event: Any) -> dict[str, Any]:
     """Return the fields of one of these, but its payload, as JSON has them."""
@@ -248,4 +249,6 @@ def fields_of(event: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, tuple):
+        return list(value)
     return value.value if isinstance(value, enum.Enum) else value

@@ -22,6 +22,7 @@ class ParkedEvent:
             version parked it.
         error: The last known error of a delivery: the exception's type and message, in one line of at most 300
             characters; None if there is none.
+        tags: Its tags.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ParkedEvent:
     cursor: str = field(repr=False)
     holder: str | None = None
     error: str | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def deliveries(self) -> int:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from celery_dtimer.timer.checks import check_id, check_kind, check_reason, check_task, kind_of
+from celery_dtimer.timer.checks import check_id, check_kind, check_reason, check_tag, check_task, kind_of
 from celery_dtimer.timer.options import LEAST_RATE, MOST_RATE, count
 from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.shown import wrong
+from celery_dtimer.timer.storing.choosing import Choice
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.parking import Position
 from celery_dtimer.timer.storing.settling import Unparking
@@ -31,13 +32,17 @@ class Parking:
         return bool(self._unpark("drop", [id]).done)
 
     def _parked(
-        self, limit: int, after: str | None, kind: bytes, reason: str | None, event_id: str | None
+        self, limit: int, after: str | None, kind: bytes, reason: str | None, event_id: str | None, tag: str | None
     ) -> list[ParkedEvent]:
         part = "" if reason is None else check_reason(reason)
         one = "" if event_id is None else check_id(event_id)
         if one and after is not None:
             raise wrong("after", "None if an id is given", after)
         position = _position(self.shards, after)
+        if tag is not None:
+            choice = Choice(check_tag(tag), kind)
+            found = choice.parked(self.shards, position, limit=LIMIT.check(limit), reason=part)
+            return [event for event in found if one in {"", event.id}]
         return self.shards.parked(position, limit=LIMIT.check(limit), kind=kind, reason=part, event_id=one)
 
     def _unpark(
@@ -46,20 +51,24 @@ class Parking:
         ids: Iterable[str] | None,
         kind: bytes = b"",
         reason: str | None = None,
+        tag: str | None = None,
         *,
         everything: bool = False,
         rate: float | None = None,
         delay: Delay = 0,
         dry_run: bool = False,
     ) -> Unparked:
-        chosen = (ids is not None) + bool(kind or reason is not None) + (everything is True)
+        chosen = (ids is not None) + bool(kind or reason is not None or tag is not None) + (everything is True)
         if chosen != 1:
-            given = {"ids": ids, "kind": kind.decode() or None, "reason": reason, "all": everything}
+            given = {"ids": ids, "kind": kind.decode() or None, "reason": reason, "tag": tag, "all": everything}
             raise wrong("ids", "given, or a filter, or all=True, and no other of them", given)
         unparking = Unparking(self.shards, action, delay_to_ms(delay), _gap_ms(rate), dry_run=dry_run is True)
         if ids is not None:
             return unparking.by_ids(list(dict.fromkeys(check_ids(ids))))
-        return unparking.by_filter(kind, "" if reason is None else check_reason(reason))
+        part = "" if reason is None else check_reason(reason)
+        if tag is not None:
+            return unparking.by_tag(Choice(check_tag(tag), kind), part)
+        return unparking.by_filter(kind, part)
 
 
 def kind_filter(name: str | None, called: Literal["kind", "task"]) -> bytes:
@@ -70,6 +79,15 @@ def kind_filter(name: str | None, called: Literal["kind", "task"]) -> bytes:
     """
     check = check_task if called == "task" else check_kind
     return b"" if name is None else kind_of(check(name))
+
+
+def choice_of(tag: str | None, kind: bytes) -> Choice | None:
+    """Return what a tag and a kind choose together; None for neither.
+
+    Raises:
+        InvalidEventError: The tag is none.
+    """
+    return Choice(None if tag is None else check_tag(tag), kind) if tag is not None or kind else None
 
 
 def _position(shards: Shards, after: object) -> Position | None:

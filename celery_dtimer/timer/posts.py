@@ -1,11 +1,11 @@
 """The arguments of a post, checked."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from celery_dtimer.timer.checks import check_id, check_kind, check_payload, check_queue, kind_of
+from celery_dtimer.timer.checks import check_id, check_kind, check_payload, check_queue, check_tags, kind_of
 from celery_dtimer.timer.events import NewEvent
 from celery_dtimer.timer.options import MAX_REDELIVERIES
 from celery_dtimer.timer.shown import wrong
@@ -23,6 +23,7 @@ class Post:
     queue: str | None = None
     max_redeliveries: int | None = None
     kind: str | None = None
+    tags: Collection[str] | None = None
 
 
 def listed(posts: object, wanted: str) -> list[object]:
@@ -65,4 +66,5 @@ def new_event(post: Post, *, queue: str, max_redeliveries: int, max_payload: int
         else MAX_REDELIVERIES.check(post.max_redeliveries),
         queue=queue if post.queue is None else check_queue(post.queue),
         kind=kind_of(None if post.kind is None else check_kind(post.kind)),
+        tags=() if post.tags is None else check_tags(post.tags),
     )

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 from celery_dtimer.errors import InvalidDelayError
@@ -10,11 +11,10 @@ from celery_dtimer.timer.catching_up import CatchingUp
 from celery_dtimer.timer.checks import check_by, check_id, check_kind, check_queue, check_task, check_why, one_of
 from celery_dtimer.timer.events import Answer, Counts, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.options import count, seconds
-from celery_dtimer.timer.parking import Parking, check_ids
+from celery_dtimer.timer.parking import Parking, check_ids, choice_of
 from celery_dtimer.timer.shown import wrong
-from celery_dtimer.timer.storing.changing import change_many
+from celery_dtimer.timer.storing.changing import Changes
 from celery_dtimer.timer.storing.namespace import Shards
-from celery_dtimer.timer.storing.shard import Store
 from celery_dtimer.timer.times import Delay, check_one_time, delay_to_ms, eta_to_ms, seconds_of
 
 #: Most events in a page of ``upcoming``: the script reads them all at once.
@@ -95,67 +95,47 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
         """Let an event that waits be due now, see ``change_delay``. One that is parked is replayed instead."""
         return self.change_delay(id, 0, if_due_at=if_due_at)
 
-    def cancel_many(self, ids: Iterable[str]) -> list[Answer]:
-        """End events that wait or are parked, in batches of a hundred a round trip.
-
-        Args:
-            ids: Their ids; one that is given twice is asked for once.
-
-        Returns:
-            What ``cancel`` answers of each id, in order.
-
-        Raises:
-            InvalidEventError: One of these is no id; nothing was cancelled.
-            ChangeManyError: Redis did not answer; it has the answers so far.
-        """
-        return change_many(self.shards, check_ids(ids), Store.cancelling, self._on_cancelled)
-
-    def change_many(
-        self, ids: Iterable[str], delay: Delay | None = None, *, eta: datetime | None = None
-    ) -> list[Answer]:
-        """Let events that wait be due ``delay`` from now, or at ``eta``, in batches of a hundred a round trip.
-
-        Args:
-            ids: Their ids; one that is given twice is asked for once.
-            delay: Seconds or a timedelta; negative means now.
-            eta: Or the instant, an aware datetime.
-
-        Returns:
-            What ``change_delay`` answers of each id, in order.
-
-        Raises:
-            InvalidEventError: An argument is wrong; nothing was changed.
-            ChangeManyError: Redis did not answer; it has the answers so far.
-        """
-        check_one_time(delay, eta, "a change")
-        clock: Literal["in", "at"] = "at" if delay is None else "in"
-        when_ms = eta_to_ms(eta) if delay is None else delay_to_ms(delay)
-        return change_many(self.shards, check_ids(ids), lambda store, each: store.changing(each, clock, when_ms))
-
-    def upcoming(
+    def _change_many(
         self,
-        offset: Delay | None = None,
-        duration: Delay | None = None,
-        limit: int = LIMIT.default,
+        action: Literal["cancel", "change"],
+        ids: Iterable[str] | None,
+        tag: str | None,
+        kind: bytes,
+        if_due_at: datetime | None,
+        dry_run: bool,
         *,
-        skip: int = SKIP.default,
-        queue: str | None = None,
-        payloads: bool = False,
+        delay: Delay | None = None,
+        eta: datetime | None = None,
+    ) -> list[Answer]:
+        clock: Literal["in", "at"] = "at" if delay is None else "in"
+        when_ms = 0
+        if action == "change":
+            check_one_time(delay, eta, "a change")
+            when_ms = eta_to_ms(eta) if delay is None else delay_to_ms(delay)
+        on_answer = self._on_cancelled if action == "cancel" else None
+        changes = Changes(
+            self.shards, action, clock, when_ms, instant_of(if_due_at), on_answer, dry_run=dry_run is True
+        )
+        choice = choice_of(tag, kind)
+        if (ids is None) == (choice is None):
+            given = {"ids": ids, "tag": tag, "name": kind.decode() or None}
+            raise wrong("ids", "given, or a tag or a name, and not both", given)
+        return changes.by_ids(check_ids(ids)) if choice is None else changes.by_choice(choice)
+
+    def _upcoming(
+        self,
+        offset: Delay | None,
+        duration: Delay | None,
+        limit: int,
+        skip: int,
+        queue: str | None,
+        tag: str | None,
+        kind: bytes,
+        payloads: bool,
     ) -> list[UpcomingT]:
-        """Return a page of the pending events, soonest first.
-
-        Args:
-            offset: Start, as time from now; None: from the first, overdue ones included.
-            duration: Length from the offset (from now, without one); None: without an end.
-            limit: Most events of the page, 1 to 10,000.
-            skip: Events to leave out, for the next page.
-            queue: Only those of this queue.
-            payloads: Whether to read the payloads too.
-
-        Raises:
-            InvalidEventError: One of these is out of its range.
-        """
-        page = self.shards.upcoming(
+        choice = choice_of(tag, kind)
+        pages = self.shards.upcoming if choice is None else partial(choice.upcoming, self.shards)
+        page = pages(
             offset_ms=_span(offset, "offset"),
             duration_ms=_span(duration, "duration"),
             skip=SKIP.check(skip),

@@ -17,7 +17,8 @@ from celery_dtimer.operating.backlog import Backlog, read_backlog
 from celery_dtimer.operating.frames import WorkerRow, deltas, largest, worker_rows
 from celery_dtimer.operating.gauges import Gauges, read_gauges
 from celery_dtimer.operating.workers import timers_of_workers
-from celery_dtimer.posting.task_timer import TaskTimer, UpcomingTask, get_timer
+from celery_dtimer.posting.task_events import UpcomingTask
+from celery_dtimer.posting.task_timer import TaskTimer, get_timer
 from celery_dtimer.timer.events import Hold
 from celery_dtimer.web.histogram import RANGES
 

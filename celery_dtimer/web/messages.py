@@ -8,7 +8,7 @@ from celery.utils.saferepr import saferepr
 from kombu.serialization import loads as deserialize
 
 from celery_dtimer import message
-from celery_dtimer.posting.task_timer import TaskInfo
+from celery_dtimer.posting.task_events import TaskInfo
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.web.showing import number
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from celery_dtimer.posting.task_timer import ParkedTask, TaskInfo, TaskTimer, UpcomingTask
+from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
+from celery_dtimer.posting.task_timer import TaskTimer
 from celery_dtimer.timer.checks import check_queue, check_task
 from celery_dtimer.timer.events import State
 from celery_dtimer.web.forms import Form

@@ -140,6 +140,7 @@ def test_a_change_takes_one_call_wherever_the_event_is(change, store, claim, mon
 def test_an_answer_is_fit_for_json(timer, store):
     seed(store, event("x", FUTURE_MS))
     assert timer.cancel("x").as_dict() == {
+        "id": "x",
         "done": True,
         "state": "pending",
         "due_at": at(FUTURE_MS).isoformat(),

@@ -1,6 +1,7 @@
 """The headers of the Lua scripts say what the scripts and their callers do."""
 
 import re
+from dataclasses import replace
 from importlib import resources
 
 import lua_headers
@@ -43,6 +44,8 @@ class Recorder(Store):
         "count": [0, 0, 0, 0],
         "replay": [-1, 1],
         "parked": [0, b"", []],
+        "tagged": [b"", []],
+        "sift": [b"", b"", []],
         "post": [1],
         "hold": 0,
         "limit": 0,
@@ -54,10 +57,17 @@ class Recorder(Store):
 def call_everything():
     recorder = Recorder()
     recorder.post([EVENT])
+    recorder.post([replace(EVENT, kind=b"kind", tags=("a", "b"))])
     recorder.post([EVENT, EVENT], conflict="postpone", max_wait_ms=5)
     recorder.post([EVENT], conflict="follow", origin=b"x\xff1")
     recorder.cancel("x")
     recorder.cancel("x", if_due_ms=5)
+    recorder.ask(recorder.cancelling("x", if_tag="tag", if_kind=b"kind"))
+    recorder.ask(recorder.changing("x", "at", 5, if_tag="tag", if_kind=b"kind"))
+    list(recorder.tagged("tag", "any"))
+    list(recorder.tagged("tag", "waits", offset_ms=1, duration_ms=2, payloads=True))
+    list(recorder.sifted(b"kind", "q", held=False))
+    list(recorder.sifted(b"kind", "q", held=True, offset_ms=1, duration_ms=2, payloads=True))
     recorder.change("x", "in", 5)
     recorder.change("x", "at", 5, if_due_ms=5)
     recorder.peek("x")
@@ -145,7 +155,7 @@ DRIFT = [
     ("change", "-- ARGV[3] when_ms         ms", "-- ARGV[3] when_ms         string", "is of type string"),
     ("change", "when_ms", "when", "when is of type ms"),
     ("change", "local when_ms = tonumber(ARGV[3])", "local now = 1", "ARGV: the header says"),
-    ("change", "-- reply", "-- ARGV[4] extra           string\n-- reply", "ARGV: the header says"),
+    ("change", "-- reply", "-- ARGV[7] extra           string\n-- reply", "ARGV: the header says"),
     ("change", "announce(place, due_ms)", "announce(place, ARGV[3])", "ARGV[3] is used below"),
     ("post", "ARGV[i], ARGV[i + 1]", "ARGV[i + 1], ARGV[i]", "the groups are not bound"),
     ("post", "tonumber(ARGV[i + 2])", "ARGV[i + 2]", "the groups are not bound"),

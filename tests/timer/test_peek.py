@@ -20,6 +20,7 @@ def test_peek_of_a_pending_event(timer, store):
         holder=None,
         until=at(FUTURE_MS),
         reason=None,
+        tags=(),
     )
 
 
@@ -38,6 +39,7 @@ def test_peek_of_a_leased_event(timer, store, claim, redis_client):
         holder="somebody",
         until=at(lapse_ms),
         reason=None,
+        tags=(),
     )
 
 

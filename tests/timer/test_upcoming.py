@@ -22,10 +22,10 @@ def test_upcoming_is_what_is_pending_in_all_queues_soonest_first(timer, store):
         event("b", FUTURE_MS, queue="one"),
     )
     assert timer.upcoming() == [
-        Upcoming("a", "two", at(PAST_MS), None),
-        Upcoming("b", "one", at(FUTURE_MS), None),
-        Upcoming("c", "one", at(FUTURE_MS + 2), None),
-        Upcoming("d", "two", at(FUTURE_MS + 2), None),
+        Upcoming("a", "two", at(PAST_MS), None, None),
+        Upcoming("b", "one", at(FUTURE_MS), None, None),
+        Upcoming("c", "one", at(FUTURE_MS + 2), None, None),
+        Upcoming("d", "two", at(FUTURE_MS + 2), None, None),
     ]
 
 

@@ -119,15 +119,16 @@ def store_many(
 
 
 def _batches(events: Iterable[NewEvent]) -> Iterator[list[NewEvent]]:
-    """Portions of at most BATCH events, and of BATCH_BYTES unless it is one event."""
+    """Portions of at most BATCH events and tags, and of BATCH_BYTES unless it is one event."""
     batch: list[NewEvent] = []
-    size = 0
+    size = weight = 0
     for event in events:
-        if batch and (len(batch) == BATCH or size + len(event.payload) > BATCH_BYTES):
+        if batch and (weight + 1 + len(event.tags) > BATCH or size + len(event.payload) > BATCH_BYTES):
             yield batch
-            batch, size = [], 0
+            batch, size, weight = [], 0, 0
         batch.append(event)
         size += len(event.payload)
+        weight += 1 + len(event.tags)
     yield batch
 
 

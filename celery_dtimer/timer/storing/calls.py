@@ -240,6 +240,11 @@ class Calls:
         return exc
 
 
+def tags_of(joined: bytes) -> tuple[str, ...]:
+    """The tags of an event, as a script joins them."""
+    return tuple(text_of(tag)[0] for tag in joined.split(b"\xff")) if joined else ()
+
+
 def text_of(data: bytes) -> tuple[str, bool]:
     """The bytes as text, with escapes for those that are none, and whether all are."""
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from celery_dtimer.timer.events import Damaged, Delivery, Verdict
-from celery_dtimer.timer.storing.calls import Calls, text_of
+from celery_dtimer.timer.storing.calls import Calls, tags_of, text_of
 from celery_dtimer.timer.storing.scripts import Call
 
 #: Events in one call of a script, and bytes of their payloads: long enough to be cheap, short enough not to hold Redis
@@ -83,7 +83,7 @@ class Claims(Calls):
         zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
         deliveries: list[Delivery] = []
         unreadable: list[Delivery] = []
-        for key, token, number, due_ms, redeliveries, max_redeliveries, payload, ready_ms in rows:
+        for key, token, number, due_ms, redeliveries, max_redeliveries, payload, ready_ms, *tags in rows:
             event_id, readable = id_of(key)
             delivery = Delivery(
                 id=event_id,
@@ -97,6 +97,7 @@ class Claims(Calls):
                 due_monotonic=zero + due_ms / 1000,
                 ready_ms=ready_ms,
                 shard=self.keys.shard,
+                tags=tags_of(tags[0]) if tags else (),
             )
             (deliveries if readable else unreadable).append(delivery)
         return Claimed(

@@ -15,6 +15,8 @@ READS = (
     "upcoming",
     "leased",
     "parked",
+    "tagged",
+    "sift",
     "forecast",
     "export",
     "list of damaged records",

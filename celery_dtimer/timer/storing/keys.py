@@ -18,6 +18,7 @@ TYPES = {
     "parked": "hash",
     "parked_at": "zset",
     "parked_ids": "zset",
+    "tags": "zset",
     "damaged": "hash",
     "promise": "hash",
     "polls": "hash",

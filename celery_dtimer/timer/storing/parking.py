@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from celery_dtimer.timer.parked import ParkedEvent
-from celery_dtimer.timer.storing.calls import Calls, text_of
+from celery_dtimer.timer.storing.calls import Calls, tags_of, text_of
 from celery_dtimer.timer.storing.claims import id_of
 from celery_dtimer.timer.storing.scripts import Call
 from celery_dtimer.timer.times import ms_to_datetime
@@ -65,7 +65,19 @@ class Parking(Calls):
             before = ("", b"") if position is None else position
             args = (*before, limit, MOST_LOOKED_AT, MOST_BYTES, kind, reason, event_id)
             at_ms, at_key, rows = self.ask(self.call("parked", (), *args))
-            for key, parked_ms, why, redeliveries, due_ms, queue, max_redeliveries, of_kind, holder, error in rows:
+            for (
+                key,
+                parked_ms,
+                why,
+                redeliveries,
+                due_ms,
+                queue,
+                max_redeliveries,
+                of_kind,
+                holder,
+                error,
+                tags,
+            ) in rows:
                 here = Position(parked_ms, key)
                 yield (
                     here,
@@ -78,6 +90,7 @@ class Parking(Calls):
                         max_redeliveries=max_redeliveries,
                         due_at=ms_to_datetime(due_ms),
                         parked_at=ms_to_datetime(parked_ms),
+                        tags=tags_of(tags),
                         cursor=here.cursor(prefix),
                         holder=text_of(holder)[0] or None,
                         error=text_of(error)[0] or None,
@@ -114,7 +127,7 @@ class Parking(Calls):
         """
         parts = [part for name, ms in names for part in (name.encode() if isinstance(name, str) else name, ms)]
         call = self.call("replay", tuple(queues) or self._usual, action, MOST_BYTES, int(dry_run), *parts)
-        replies: list[int] = self.ask(call, *(name for name, _ in names if isinstance(name, str)))
+        replies: list[int] = self.ask(call, *(name if isinstance(name, str) else id_of(name)[0] for name, _ in names))
         return replies
 
 

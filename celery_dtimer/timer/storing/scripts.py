@@ -22,6 +22,8 @@ NAMES = (
     "replay",
     "parked",
     "drop_old",
+    "tagged",
+    "sift",
     "hold",
     "forecast",
     "export",

@@ -1,16 +1,20 @@
 """Many parked events replayed or dropped, in as few calls as they take."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 from celery_dtimer.errors import TimerUnavailableError
 from celery_dtimer.timer.parked import Unparked
+from celery_dtimer.timer.storing.choosing import Choice
 from celery_dtimer.timer.storing.claims import CLAIM, id_of
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.progress import tell
 from celery_dtimer.timer.storing.shard import Store
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -56,22 +60,43 @@ class Unparking:
         """
         for store in self.shards:
             position = None
-            while page := list(store.parked(position, limit=CLAIM, kind=kind, reason=reason, prefix="")):
+            while page := self._page(store.parked(position, limit=CLAIM, kind=kind, reason=reason, prefix="")):
                 position = page[-1][0]
                 self._take(store, [here.key for here, _ in page], {event.queue for _, event in page})
         return self._sum()
+
+    def by_tag(self, choice: Choice, reason: str) -> Unparked:
+        """Take all that is parked and has a tag, or what of it is of a kind, or has a text in its reason.
+
+        Raises:
+            TimerUnavailableError: Redis did not answer; it says how many were done before.
+        """
+        for store in self.shards:
+            rows = choice.parked_rows(store, reason)
+            while page := self._page(rows):
+                self._take(store, [row.key for row in page], {row.queue for row in page})
+        return self._sum()
+
+    def _page(self, rows: Iterator[T]) -> list[T]:
+        with self._counted():
+            return list(islice(rows, CLAIM))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except TimerUnavailableError as exc:
+            done = {"replay": "pending again", "drop": "dropped"}[self.action]
+            raise TimerUnavailableError(
+                f"{exc}; {self.done} events were {done} before", event_ids=exc.event_ids, asked=exc.asked
+            ) from exc
 
     def _take(self, store: Store, names: Sequence[str | bytes], queues: Iterable[str]) -> None:
         left = list(names)
         while left:
             timed = [(name, self.delay_ms + int((self.done + i) * self.gap_ms)) for i, name in enumerate(left)]
-            try:
+            with self._counted():
                 replies = store.unpark(self.action, timed, queues, dry_run=self.dry_run)
-            except TimerUnavailableError as exc:
-                done = {"replay": "pending again", "drop": "dropped"}[self.action]
-                raise TimerUnavailableError(
-                    f"{exc}; {self.done} events were {done} before", event_ids=exc.event_ids, asked=exc.asked
-                ) from exc
             names, left = left, []
             for name, reply in zip(names, replies, strict=True):
                 if reply == 0:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.events import Answer, Counts, Damaged, EventInfo, NewEvent, State, Upcoming
-from celery_dtimer.timer.storing.calls import text_of
+from celery_dtimer.timer.storing.calls import tags_of, text_of
 from celery_dtimer.timer.storing.claims import Claims, id_of, or_empty
 from celery_dtimer.timer.storing.failures import unavailable_named
 from celery_dtimer.timer.storing.holding import Holds
 from celery_dtimer.timer.storing.limiting import Limits
 from celery_dtimer.timer.storing.parking import Parking
 from celery_dtimer.timer.storing.scripts import Call
+from celery_dtimer.timer.storing.selecting import Selecting
 from celery_dtimer.timer.times import ms_to_datetime
 
 #: Rows that ``upcoming`` reads in one call, of all queues together; with payloads, and bytes of these.
@@ -30,7 +31,7 @@ MOST_COUNTS = 2_000
 MAY_WRITE_NOTHING = ("keep", "again", "postpone")
 
 
-class Store(Claims, Holds, Limits, Parking):
+class Store(Claims, Holds, Limits, Parking, Selecting):
     """The stored events of one shard."""
 
     # --- posting
@@ -56,7 +57,8 @@ class Store(Claims, Holds, Limits, Parking):
         """
         args: list[Any] = [conflict, origin, max_wait_ms]
         for event in events:
-            args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload, event.kind)
+            args += (event.id, event.clock, event.when_ms, event.max_redeliveries, event.payload)
+            args.append(b"\xff".join((event.kind, *map(str.encode, event.tags))) if event.tags else event.kind)
         self._usual = (events[0].queue,)
         behind = self.replication.behind(self.keys.wait if conflict in MAY_WRITE_NOTHING else None)
         reply = self.ask(self.call("post", self._usual, *args), *(event.id for event in events), behind=behind)
@@ -70,21 +72,32 @@ class Store(Claims, Holds, Limits, Parking):
 
     def cancel(self, event_id: str, *, if_due_ms: int | None = None) -> Answer:
         """End an event, unless it is in a listener's hands, or due at another instant than ``if_due_ms``."""
-        return answer_of(self.ask(self.cancelling(event_id, if_due_ms), event_id))
+        return answer_of(event_id, self.ask(self.cancelling(event_id, if_due_ms), event_id))
 
     def change(
         self, event_id: str, clock: Literal["in", "at"], when_ms: int, *, if_due_ms: int | None = None
     ) -> Answer:
         """Move an event that waits, unless it is due at another instant than ``if_due_ms``."""
-        return answer_of(self.ask(self.changing(event_id, clock, when_ms, if_due_ms), event_id))
+        return answer_of(event_id, self.ask(self.changing(event_id, clock, when_ms, if_due_ms), event_id))
 
-    def cancelling(self, event_id: str, if_due_ms: int | None = None) -> Call:
-        """Return the call of ``cancel``."""
-        return self.call("cancel", self._usual, event_id, or_empty(if_due_ms))
+    def cancelling(
+        self, event_id: str, if_due_ms: int | None = None, *, if_tag: str = "", if_kind: bytes = b""
+    ) -> Call:
+        """Return the call of ``cancel``; only if the event has a tag, or is of a kind."""
+        return self.call("cancel", self._usual, event_id, or_empty(if_due_ms), if_tag, if_kind)
 
-    def changing(self, event_id: str, clock: Literal["in", "at"], when_ms: int, if_due_ms: int | None = None) -> Call:
-        """Return the call of ``change``."""
-        return self.call("change", self._usual, event_id, clock, when_ms, or_empty(if_due_ms))
+    def changing(
+        self,
+        event_id: str,
+        clock: Literal["in", "at"],
+        when_ms: int,
+        if_due_ms: int | None = None,
+        *,
+        if_tag: str = "",
+        if_kind: bytes = b"",
+    ) -> Call:
+        """Return the call of ``change``; only if the event has a tag, or is of a kind."""
+        return self.call("change", self._usual, event_id, clock, when_ms, or_empty(if_due_ms), if_tag, if_kind)
 
     def peek(self, event_id: str) -> EventInfo | None:
         """Return an event's state, or None if it is unknown."""
@@ -129,7 +142,13 @@ class Store(Claims, Holds, Limits, Parking):
             args = (or_empty(offset_ms), or_empty(duration_ms), skip + len(found), most)
             rows = self.ask(self.call("upcoming", queues, *args, PAGE_BYTES if payloads else 0))
             found += [
-                Upcoming(text_of(row[0])[0], row[1].decode(), ms_to_datetime(row[2]), row[3] if payloads else None)
+                Upcoming(
+                    text_of(row[0])[0],
+                    row[1].decode(),
+                    ms_to_datetime(row[2]),
+                    row[3] if payloads else None,
+                    tags_of(row[4]) if payloads else None,
+                )
                 for row in rows
             ]
             if not rows or (len(rows) < most and not payloads):
@@ -173,7 +192,7 @@ def info_of(event_id: str, reply: Any) -> EventInfo | None:
     """Read the reply of peek; None: the event is unknown."""
     if not reply:
         return None
-    state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason = reply
+    state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason, tags = reply
     return EventInfo(
         id=event_id,
         state=State(state.decode()),
@@ -185,15 +204,16 @@ def info_of(event_id: str, reply: Any) -> EventInfo | None:
         holder=holder.decode() or None,
         until=ms_to_datetime(until_ms),
         reason=reason.decode() or None,
+        tags=tags_of(tags),
     )
 
 
-def answer_of(reply: Any) -> Answer:
+def answer_of(event_id: str, reply: Any) -> Answer:
     """Read the reply of cancel and change, see ``answer`` in common.lua."""
     done, state, queue, was_due_ms, due_ms, since_ms, until_ms, holder, reason, payload = reply
     if not state:
         # A record that can't be read was put aside by a cancel.
-        return Answer(done=bool(done))
+        return Answer(done=bool(done), id=event_id)
     return Answer(
         done=bool(done),
         state=State(state.decode()),
@@ -205,4 +225,5 @@ def answer_of(reply: Any) -> Answer:
         until=ms_to_datetime(until_ms) if until_ms else None,
         reason=reason.decode() or None,
         payload=payload or None,
+        id=event_id,
     )

@@ -1,6 +1,6 @@
 -- claim: take what is due of some queues under leases, and take or pass on the promise to wake next.
 --
--- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, polls, holds, bucket; due, lease, wake of each queue
+-- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, tags, polls, holds, bucket; due, lease, wake of each queue
 --         polls: hash, queue -> how many looked there of their own accord, by seconds; gone after some
 -- ARGV[1] listener        string  who claims
 -- ARGV[2] holder          string  the listener's name for people, shown by peek
@@ -20,8 +20,8 @@
 --                                 be; and so many shards share that rate
 -- reply: [now_us, wait_us, deliveries, parked, polls, damaged, errors, shares]: the server's clock; microseconds until this
 --        listener has promised to wake, -1 = it promised nothing; an array of [key, token, queue number, due_ms,
---        redeliveries, max_redeliveries, payload, ready_ms] (token '': nothing to confirm; ready_ms: not to be handed
---        over before); the keys of what was parked; how many polls there are in a second of the queue that has the
+--        redeliveries, max_redeliveries, payload, ready_ms, tags if it has any] (token '': nothing to confirm;
+--        ready_ms: not to be handed over before); the keys of what was parked; how many polls there are in a second of the queue that has the
 --        fewest (0 unless this is a poll); where records stood that were put aside; what failed; and 0 if there is a
 --        limit and nothing here that it holds back
 -- cost: O(room * log N + queues)
@@ -84,6 +84,10 @@ local function deliver(row)
   room = room - 1
 end
 
+-- Nothing stands behind a row that has no tags.
+local function tags_or_none(event) return event.tags ~= '' and event.tags or nil end
+local function tagged_or_none(event) return event.tags ~= '' and 1 or nil end
+
 local function set_aside(where, field, value)
   put_aside(where, field, value)
   if value then aside[#aside + 1] = where .. ' ' .. field end
@@ -117,7 +121,8 @@ local function claim_again(number, place, key, ready_ms)
   end
   if shifts[event.kind] then
     redis.call('HSET', leased, key,
-      pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error))
+      pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error,
+        tagged_or_none(event)))
     redis.call('ZADD', place.due, digits((ready_ms or lease.due_ms) + shifts[event.kind]), key)
     redis.call('ZREM', place.lease, key)
     bytes = bytes + #event.payload
@@ -125,19 +130,21 @@ local function claim_again(number, place, key, ready_ms)
   end
   local token = new_token()
   redis.call('HSET', leased, key,
-    pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error))
+    pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error,
+      tagged_or_none(event)))
   redis.call('ZADD', place.lease, lapse_ms, key)
   redis.call('ZREM', place.due, key)
-  deliver({ key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0 })
+  deliver({ key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0,
+            tags_or_none(event) })
 end
 
 -- What is pending, or was given back, as far as the payloads are not too many bytes.
 local function claim_some(number, place, members, instants)
   local records = redis.call('HMGET', events, unpack(members))
-  local left, gone, leases, kept, index, lapses, rows, shifted, size
+  local left, gone, leases, kept, index, lapses, rows, shifted, ended, size
 
   local function begin()
-    left, gone, leases, kept, index, lapses, rows, shifted, size = {}, {}, {}, {}, {}, {}, {}, {}, bytes
+    left, gone, leases, kept, index, lapses, rows, shifted, ended, size = {}, {}, {}, {}, {}, {}, {}, {}, {}, bytes
   end
 
   local function move()
@@ -151,6 +158,7 @@ local function claim_some(number, place, members, instants)
     if #shifted > 0 then redis.call('ZADD', place.due, unpack(shifted)) end
     if #gone > 0 then redis.call('HDEL', events, unpack(gone)) end
     for _, row in ipairs(rows) do deliver(row) end
+    for i = 1, #ended, 2 do try(function() untag(ended[i], ended[i + 1]) end) end
     begin()
   end
 
@@ -181,12 +189,16 @@ local function claim_some(number, place, members, instants)
       if event.max_redeliveries > 0 then
         token = new_token()
         key = key .. token
-        add(leases, key, pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, ''))
+        add(leases, key,
+          pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, '', tagged_or_none(event)))
         add(kept, key, record)
         add(index, 0, key)
         add(lapses, lapse_ms, key)
+      elseif event.tags ~= '' then
+        add(ended, member, event.tags)
       end
-      rows[#rows + 1] = { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms }
+      rows[#rows + 1] =
+        { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms, tags_or_none(event) }
       size = size + #event.payload
     end
   end

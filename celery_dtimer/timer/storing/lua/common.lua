@@ -8,15 +8,20 @@
 --   taken        hash    key -> event record, of what was claimed: leased, given back or parked
 --                event record: msgpack [max_redeliveries, queue, payload, latest_ms, origin, kind, tags]
 --                latest_ms: postponing ends there, 0 = no bound; origin: the delivery whose retry posted it, '' = none;
---                kind: the task's name, '' = none; tags: not written yet. Trailing defaults are left out.
+--                kind: the task's name, '' = none; tags: a byte 255 between two of them, '' = none. Trailing defaults
+--                are left out.
 --   leased       hash    key -> lease record
---                lease record: token, newline, msgpack [holder, redeliveries, due_ms, queue, max_redeliveries, error]
---                token '' = it waits in `due` to be claimed again; error: of its last failed delivery, left out if none
+--                lease record: token, newline, msgpack [holder, redeliveries, due_ms, queue, max_redeliveries, error,
+--                tagged]; token '' = it waits in `due` to be claimed again; error: of its last failed delivery, left
+--                out if none; tagged: 1 = its event has tags, else left out
 --   deliveries   zset    the keys of `leased`, in the order of their names: those of one id are a range
 --   parked       hash    key -> msgpack [reason, parked_ms, redeliveries, due_ms, queue, max_redeliveries, holder, error]
 --                holder: who had it last; error: as above. An older version wrote neither
 --   parked_at    zset    the same keys -> parked_ms
 --   parked_ids   zset    the same keys in the order of their names
+--   tags         zset    a tag, a byte 255, and an id, in the order of their names: of all that has tags, wherever it
+--                        stands, from its post to its end. Older workers know nothing of it: what they end stays in
+--                        it until somebody comes past
 --   damaged      hash    where a record stood that can't be read -> the record
 --   promise      hash    queue -> 'at_ms listener': who wakes next, and when; nobody: it waits to be taken.
 --                        Its fields are the queues that hold anything
@@ -94,6 +99,15 @@ local function last_band(due)
   return band_of(number_of(last[2]))
 end
 
+-- Whether a sorted set has one member before another: Lua's own order is that of the server's locale.
+local function stands_before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
 -- The bounds of what is due from one instant to another ('-inf' and '+inf': without a bound) and stands in a band.
 local function bounds_of(band, from, to)
   local first, past = '-inf', '+inf'
@@ -121,7 +135,10 @@ local function fields_of(text, ...)
   return fields
 end
 
-local function pack_event(max_redeliveries, queue, payload, latest_ms, origin, kind)
+local function pack_event(max_redeliveries, queue, payload, latest_ms, origin, kind, its_tags)
+  if its_tags ~= '' then
+    return cmsgpack.pack({ max_redeliveries, queue, payload, latest_ms, origin, kind, its_tags })
+  end
   local fields = { max_redeliveries, queue, payload }
   if latest_ms > 0 or origin ~= '' or kind ~= '' then fields[4] = latest_ms end
   if origin ~= '' or kind ~= '' then fields[5] = origin end
@@ -134,17 +151,22 @@ local function unpack_event(record)
   local fields = record and fields_of(record, 'number', 'string', 'string')
   if not fields then return nil end
   return { max_redeliveries = fields[1], queue = fields[2], payload = fields[3],
-           latest_ms = tonumber(fields[4]) or 0, origin = fields[5] or '', kind = fields[6] or '' }
+           latest_ms = tonumber(fields[4]) or 0, origin = fields[5] or '', kind = fields[6] or '',
+           tags = fields[7] and type(fields[7]) == 'string' and fields[7] or '' }
 end
 
 -- A field that an older record lacks, or a damaged one has of another type.
 local function text_of(field) return type(field) == 'string' and field or '' end
 
-local function pack_lease(token, holder, redeliveries, due_ms, queue, max_redeliveries, error)
+local function pack_lease(token, holder, redeliveries, due_ms, queue, max_redeliveries, error, tagged)
   local fields = { holder, redeliveries, due_ms, queue, max_redeliveries }
-  if error ~= '' then fields[6] = error end
+  if error ~= '' or tagged then fields[6] = error end
+  if tagged then fields[7] = 1 end
   return token .. '\n' .. cmsgpack.pack(fields)
 end
+
+-- Whether a lease's record says that its event has tags, told without reading it: an array of seven begins so.
+local function says_tagged(value) return string.byte(value, (string.find(value, '\n', 1, true) or #value) + 1) == 151 end
 
 -- A lease's record, or nil if there is none that can be read.
 local function unpack_lease(value)
@@ -152,7 +174,8 @@ local function unpack_lease(value)
   local fields = cut and fields_of(string.sub(value, cut + 1), 'string', 'number', 'number', 'string', 'number')
   if not fields then return nil end
   return { token = string.sub(value, 1, cut - 1), holder = fields[1], redeliveries = fields[2],
-           due_ms = fields[3], queue = fields[4], max_redeliveries = fields[5], error = text_of(fields[6]) }
+           due_ms = fields[3], queue = fields[4], max_redeliveries = fields[5], error = text_of(fields[6]),
+           tagged = fields[7] and 1 or nil }
 end
 
 local function id_of(key) return string.match(key, '^(.*)\255') end
@@ -190,6 +213,45 @@ end
 -- Its event, also when it was claimed before, or nil.
 local function event_of(at)
   return at.event or unpack_event(redis.call('HGET', taken, at.key))
+end
+
+local function each_tag(joined) return string.gmatch(joined, '[^\255]+') end
+
+local function has_tag(event, tag)
+  return event and string.find('\255' .. event.tags .. '\255', '\255' .. tag .. '\255', 1, true) ~= nil
+end
+
+-- Whether an event is what a change of many is about.
+local function is_chosen(event, if_tag, if_kind)
+  if if_tag ~= '' and not has_tag(event, if_tag) then return false end
+  return if_kind == '' or (event and event.kind == if_kind) or false
+end
+
+-- Which tags anything of an id has, as far as it has no more than some deliveries: beyond them, all of `wanted`.
+local MOST_LOOKED_AT = 100
+local function tags_of(id, wanted)
+  local there = {}
+  local function look(record)
+    local event = unpack_event(record)
+    for tag in each_tag(event and event.tags or '') do there[tag] = true end
+  end
+  look(redis.call('HGET', events, id))
+  for _, index in ipairs({ deliveries, parked_ids }) do
+    local keys = keys_of(index, id, MOST_LOOKED_AT)
+    for _, key in ipairs(keys) do look(redis.call('HGET', taken, key)) end
+    if #keys == MOST_LOOKED_AT then
+      for tag in each_tag(wanted) do there[tag] = true end
+    end
+  end
+  return there
+end
+
+-- Something of an id has ended that had these tags: what else there is of it keeps its own.
+local function untag(id, joined)
+  local there = tags_of(id, joined)
+  for tag in each_tag(joined) do
+    if not there[tag] then redis.call('ZREM', tags, tag .. '\255' .. id) end
+  end
 end
 
 local function put_aside(where, field, value)

@@ -20,15 +20,6 @@ local most_bytes = tonumber(ARGV[5])
 local zset = parked_at
 if what == 'due' then zset = places[queues[1]].due end
 
--- Whether a sorted set has one member before another: Lua's own order is that of the server's locale.
-local function stands_before(a, b)
-  for i = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, i), string.byte(b, i)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
-end
-
 -- How many stand before the page. What the page before ended with may be gone by now, or stand elsewhere.
 local first = 0
 if after ~= '' then
@@ -59,7 +50,7 @@ local function row_of(member, score)
     redeliveries = held and held.redeliveries or 0
   end
   return { member, waiting and 1 or 0, event.queue, due_ms, redeliveries, event.max_redeliveries, event.kind,
-           event.tags or '', event.payload, reason, parked_ms }
+           event.tags, event.payload, reason, parked_ms }
 end
 
 local page = redis.call('ZRANGE', zset, first, first + limit - 1, 'WITHSCORES')

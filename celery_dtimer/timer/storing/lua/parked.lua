@@ -10,7 +10,8 @@
 -- ARGV[7] reason          string  only those whose reason has this text in it; '' = all
 -- ARGV[8] id              string  only those of this id, all that are not too many at once; '' = of any
 -- reply: [at_ms, at_key, rows]: the last that was looked at, at_key '' = there are no more; an array of [key, parked_ms,
---        reason, redeliveries, due_ms, queue, max_redeliveries, kind, holder, error]
+--        reason, redeliveries, due_ms, queue, max_redeliveries, kind, holder, error,
+--        tags]
 -- cost: O(log N + most)
 
 local before_ms = ARGV[1]
@@ -21,15 +22,6 @@ local most_bytes = tonumber(ARGV[5])
 local kind = ARGV[6]
 local reason = ARGV[7]
 local id = ARGV[8]
-
--- Whether a sorted set has one member before another: Lua's own order is that of the server's locale.
-local function stands_before(a, b)
-  for i = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, i), string.byte(b, i)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
-end
 
 local rows, looked, bytes, at_ms, at_key = {}, 0, 0, 0, ''
 
@@ -45,7 +37,8 @@ local function look(key, parked_ms)
   local of = event and event.kind or ''
   if kind == '' or of == kind then
     rows[#rows + 1] = { key, at_ms, fields[1], fields[3], fields[4], fields[5], fields[6], of,
-                        text_of(fields[7]), text_of(fields[8]) }
+                        text_of(fields[7]), text_of(fields[8]),
+                        event and event.tags or '' }
   end
 end
 

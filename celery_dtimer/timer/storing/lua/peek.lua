@@ -2,14 +2,15 @@
 --
 -- KEYS events, leased, taken, deliveries, parked, parked_ids; due, lease, wake of each queue
 -- ARGV[1] id              string
--- reply: [] unknown, or [state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason]:
+-- reply: [] unknown, or [state, queue, due_ms, redeliveries, max_redeliveries, payload, holder, until_ms, reason, tags]:
 --        pending (until_ms = due_ms), leased (until_ms: the lease lapses), parked (until_ms: since when)
 -- cost: O(log N)
 
 local id = ARGV[1]
 
 local function reply(state, event, due_ms, redeliveries, holder, until_ms, reason)
-  return { state, event.queue, due_ms, redeliveries, event.max_redeliveries, event.payload, holder, until_ms, reason }
+  return { state, event.queue, due_ms, redeliveries, event.max_redeliveries, event.payload, holder, until_ms, reason,
+           event.tags }
 end
 
 local at = newest_of(id, redis.call('HGET', events, id))

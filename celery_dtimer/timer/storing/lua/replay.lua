@@ -1,6 +1,6 @@
 -- replay: make parked events pending again, with their redeliveries at zero, or drop them.
 --
--- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids; due, lease, wake of each queue
+-- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, tags; due, lease, wake of each queue
 -- ARGV[1] action          string  replay or drop
 -- ARGV[2] most_bytes      count   take no more once their records have so many bytes
 -- ARGV[3] dry_run         count   1 = change nothing, and answer as if it were done, 1 for a replay too
@@ -9,7 +9,7 @@
 --         from now
 -- reply: array of integers, one an event: the new due_ms, or 1 it is dropped; 0 it was not looked at: there were so many
 --        bytes; -1 nothing is parked under this name; -2 an event of its id is pending or leased
--- cost: O(log N) an event
+-- cost: O(log N) an event, and a tag of it
 
 local action = ARGV[1]
 local most_bytes = tonumber(ARGV[2])
@@ -60,13 +60,14 @@ local function replay(key, delay_ms)
   local due_ms = ceil_ms(now_us()) + delay_ms
   -- Whoever replays it posts it: it is no retry's to replace any more.
   redis.call('HSET', events, id,
-    pack_event(event.max_redeliveries, event.queue, event.payload, event.latest_ms, '', event.kind))
+    pack_event(event.max_redeliveries, event.queue, event.payload, event.latest_ms, '', event.kind, event.tags))
   redis.call('ZADD', places[event.queue].due, digits(due_ms), id)
   forget(key)
   announce(places[event.queue], due_ms)
   return due_ms
 end
 
+local any_tags = action == 'drop' and redis.call('EXISTS', tags) == 1
 for i, key in ipairs(found) do
   if not key or redis.call('HEXISTS', parked, key) == 0 then
     replies[i] = -1
@@ -77,7 +78,11 @@ for i, key in ipairs(found) do
   elseif bytes >= most_bytes then
     replies[i] = 0
   elseif action == 'drop' then
+    local record = any_tags and redis.call('HGET', taken, key)
+    local event = unpack_event(record)
+    bytes = bytes + #(record or '')
     forget(key)
+    if event and event.tags ~= '' then untag(id_of(key), event.tags) end
     replies[i] = 1
   else
     replies[i] = replay(key, delays[i])

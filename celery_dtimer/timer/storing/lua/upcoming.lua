@@ -6,7 +6,7 @@
 -- ARGV[3] skip            count   leave out so many of the soonest
 -- ARGV[4] limit           count   at most so many
 -- ARGV[5] most_bytes      count   with their payloads, and no more once they have so many bytes; 0 = without them
--- reply: array of [id, queue, due_ms, payload or '']; those of one instant by queue, then id
+-- reply: array of [id, queue, due_ms, payload or '', tags or '']; those of one instant by queue, then id
 -- cost: O(queues * (log N + limit)), whatever skip is: it is searched for and not walked
 
 local offset_ms = ARGV[1]
@@ -66,7 +66,7 @@ for i, part in ipairs(parts) do
   local last = math.min(part.first + limit, part.past) - 1
   local page = last < part.first and {} or redis.call('ZRANGE', part.due, part.first, last, 'WITHSCORES')
   for at = 1, #page, 2 do
-    found[#found + 1] = { row = { page[at], part.queue, instant(page[at + 1]), '' }, part = i, at = at }
+    found[#found + 1] = { row = { page[at], part.queue, instant(page[at + 1]), '', '' }, part = i, at = at }
   end
 end
 table.sort(found, function(a, b)
@@ -82,7 +82,7 @@ for i = 1, math.min(limit, #found) do
     if bytes >= most_bytes then break end
     local record = redis.call('HGET', events, row[1]) or redis.call('HGET', taken, row[1])
     local event = unpack_event(record)
-    row[4] = event and event.payload or ''
+    if event then row[4], row[5] = event.payload, event.tags end
     bytes = bytes + #row[4]
   end
   if is_key(row[1]) and redis.call('HEXISTS', events, row[1]) == 0 then row[1] = id_of(row[1]) end

@@ -1,6 +1,6 @@
 -- verdicts: what was decided about deliveries of one queue. A token that is stale changes nothing.
 --
--- KEYS leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids; due, lease, wake of each queue
+-- KEYS events, leased, taken, deliveries, damaged, promise, parked, parked_at, parked_ids, tags; due, lease, wake of each queue
 -- ARGV[1..] key, token, action, delay_ms, reason, error
 --         string, string, string, ms, string, string: one group a delivery; error: how it failed, '' = it is not
 --         known, and what was known before stays. The actions:
@@ -11,12 +11,18 @@
 --         leave: give it back for others, after delay_ms, and it is no redelivery either;
 --         park: keep it aside, with the reason; put_aside: nobody can read it
 -- reply: array of integers, one a delivery: 1 done, 2 parked instead, or ended though somebody else held it, 0 the token is stale and nothing changed
--- cost: O(log N) a delivery
+-- cost: O(log N) a delivery, and a tag of it
 
 local place = places[queues[1]]
 even_when_full(leased)
 local us = now_us()
-local ended, replies = {}, {}
+local ended, tagged, replies = {}, {}, {}
+
+-- The tags of a delivery's event are taken out of the index in the end.
+local function keep_tags(key)
+  local event = unpack_event(redis.call('HGET', taken, key))
+  if event and event.tags ~= '' then add(tagged, id_of(key), event.tags) end
+end
 
 local function decide(key, token, action, delay_ms, reason, error)
   local value = redis.call('HGET', leased, key)
@@ -27,6 +33,7 @@ local function decide(key, token, action, delay_ms, reason, error)
   if action == 'confirm' or action == 'end' then
     ended[#ended + 1] = key
     ended[key] = true
+    if says_tagged(value) then keep_tags(key) end
     return ours and 1 or 2
   elseif action == 'renew' then
     redis.call('ZADD', place.lease, digits(ceil_ms(us) + delay_ms), key)
@@ -36,6 +43,7 @@ local function decide(key, token, action, delay_ms, reason, error)
   if not held or action == 'put_aside' then
     put_aside('leased', key, value)
     put_aside('taken', key, redis.call('HGET', taken, key))
+    keep_tags(key)
     end_lease(place, key)
     return 0
   end
@@ -55,7 +63,7 @@ local function decide(key, token, action, delay_ms, reason, error)
   local at_ms = math.max(ceil_ms(us) + delay_ms, held.due_ms)
   if action == 'return' and delay_ms == 0 then at_ms = held.due_ms end
   redis.call('HSET', leased, key,
-    pack_lease('', '', redeliveries, held.due_ms, held.queue, held.max_redeliveries, held.error))
+    pack_lease('', '', redeliveries, held.due_ms, held.queue, held.max_redeliveries, held.error, held.tagged))
   redis.call('ZADD', place.due, digits(at_ms), key)
   redis.call('ZREM', place.lease, key)
   announce(place, at_ms)
@@ -73,5 +81,6 @@ if #ended > 0 then
   redis.call('HDEL', taken, unpack(ended))
   redis.call('ZREM', deliveries, unpack(ended))
 end
+for i = 1, #tagged, 2 do untag(tagged[i], tagged[i + 1]) end
 tidy(place)
 return replies
