@@ -101,6 +101,7 @@ class Driver(Comparison):
         (operations | {"damage": self.damage})[name]()
         del self.deliveries[:-REMEMBERED]
         self.both_say_the_same_about_every_event()
+        self.the_index_has_the_tags_of_all_that_is_there()
         self.the_keys_agree_with_each_other()
 
 

@@ -105,7 +105,7 @@ def finish(store: Store, client: redis.Redis) -> None:
 
 
 def _event(record: bytes) -> Any:
-    return _texts(unpack(record), 1, 4, 5)
+    return _texts(unpack(record), 1, 4, 5, 6)
 
 
 def _lease(record: bytes) -> Any:
@@ -133,6 +133,7 @@ _RECORDS = {
     "deliveries": int,
     "parked_at": int,
     "parked_ids": int,
+    "tags": int,
     "damaged": bytes,
     "holds": lambda value: int(value) if b" " not in value else value.decode(),
 }

@@ -24,6 +24,7 @@ def event(
     max_redeliveries: int = 20,
     queue: str = "default",
     kind: str = "",
+    tags: tuple[str, ...] = (),
 ) -> NewEvent:
     """An event that is due at an instant."""
     return NewEvent(
@@ -34,6 +35,7 @@ def event(
         max_redeliveries=max_redeliveries,
         queue=queue,
         kind=kind_of(kind),
+        tags=tags,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rig.keyspace import contents, finish, snapshot
+from rig.keyspace import contents, finish, shown, snapshot
 from seeds import FUTURE_MS, PAST_MS, event
 
 from celery_dtimer.timer.connecting.url import connect
@@ -22,6 +22,7 @@ from celery_dtimer.timer.storing.shard import Store
 
 QUEUES = ("one", "two")
 KINDS = ("", "proj.a", "proj.b")  # what is posted is of each in turn
+TAGS = ((), ("a",), ("a", "b"), ("b", "ab"))  # and has each of these in turn
 BETWEEN_MS = 3_000_000_000_000  # what is due at all is due before
 AGES_MS = 10**12  # some 30 years
 
@@ -47,8 +48,8 @@ def to_ms(instant):
 class Incarnation:
     """One posted event of an id: pending, or leased by a token, or given back (an empty token)."""
 
-    def __init__(self, queue, payload, limit, due_ms, kind=""):
-        self.kind = kind
+    def __init__(self, queue, payload, limit, due_ms, kind="", tags=()):
+        self.kind, self.tags = kind, tags
         self.aside = False  # a claim met it while its kind was held
         self.queue, self.payload, self.limit, self.due_ms = queue, payload, limit, due_ms
         self.key = self.token = None
@@ -210,7 +211,7 @@ class Model:
         if not self.parked[event_id] or self.live[event_id]:
             return -1 if not self.parked[event_id] else -2
         found = self.parked[event_id].pop()
-        self.live[event_id].append(Incarnation(found.queue, found.payload, found.limit, due_ms, found.kind))
+        self.live[event_id].append(Incarnation(found.queue, found.payload, found.limit, due_ms, found.kind, found.tags))
         return due_ms
 
 
@@ -252,8 +253,9 @@ class Comparison(RuleBasedStateMachine):
         number = next(self.numbers)
         payload, due_ms = b"%d" % number, base_ms + number
         kind = KINDS[number % 3]
-        new = event(event_id, due_ms, payload=payload, max_redeliveries=limit, queue=queue, kind=kind)
-        expected = self.model.post(event_id, Incarnation(queue, payload, limit, due_ms, kind), conflict)
+        tags = TAGS[number % 4]
+        new = event(event_id, due_ms, payload=payload, max_redeliveries=limit, queue=queue, kind=kind, tags=tags)
+        expected = self.model.post(event_id, Incarnation(queue, payload, limit, due_ms, kind, tags), conflict)
         assert self.store.post([new], conflict=conflict) == [expected]
 
     @precondition(lambda self: [d for d in self.deliveries if d.token])
@@ -262,8 +264,9 @@ class Comparison(RuleBasedStateMachine):
         held = [d for d in self.deliveries if d.token]
         delivery, count = held[-1 - number % len(held)], next(self.numbers)
         payload, due_ms = b"%d" % count, base_ms + count
-        new = event(delivery.id, due_ms, payload=payload, max_redeliveries=limit, queue=queue)
-        self.model.follow(delivery.id, Incarnation(queue, payload, limit, due_ms), delivery.key)
+        new = event(delivery.id, due_ms, payload=payload, max_redeliveries=limit, queue=queue, tags=delivery.tags)
+        again = Incarnation(queue, payload, limit, due_ms, tags=delivery.tags)
+        self.model.follow(delivery.id, again, delivery.key)
         assert self.store.post([new], conflict="follow", origin=delivery.key) == [due_ms]
 
     def condition(self, event_id, kind):
@@ -404,7 +407,7 @@ class Comparison(RuleBasedStateMachine):
             self.model.parked[row.id].remove(found)
             if not drops:
                 assert (reply > BETWEEN_MS) == later
-                again = Incarnation(found.queue, found.payload, found.limit, reply, found.kind)
+                again = Incarnation(found.queue, found.payload, found.limit, reply, found.kind, found.tags)
                 self.model.live[row.id].append(again)
 
     @rule(queue=queues, holds=st.booleans())
@@ -450,6 +453,13 @@ class Comparison(RuleBasedStateMachine):
             found = live[-1] if live else next(reversed(self.model.parked[event_id]), None)
             state = ("pending" if found.waits else "leased") if live else "parked"
             assert seen == (found and (state, found.queue, found.payload, found.redeliveries, found.limit))
+
+    @invariant()
+    def the_index_has_the_tags_of_all_that_is_there(self):
+        there = [(i, e) for of in (self.model.live, self.model.parked) for i, several in of.items() for e in several]
+        expected = {f"{tag}|{event_id}" for event_id, each in there for tag in each.tags}
+        members = self.client.zrange("{dt:0}:tags", 0, -1)
+        assert {shown(member) for member in members} == expected
 
     @rule()
     def look_ahead(self):
