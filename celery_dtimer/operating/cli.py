@@ -146,8 +146,9 @@ def peek(ctx: Any, task_id: str, as_json: bool) -> None:
         ctx.obj.error(f"{printable(task_id)} is unknown: it has run, was cancelled, or was never posted")
     else:
         for name, value in info.as_dict().items():
-            if value is not None:
-                ctx.obj.echo(f"{name + ':':<18}{brief(value, MOST_PEEKED)}")
+            shown = ", ".join(value) if isinstance(value, list) else value
+            if value is not None and value != []:
+                ctx.obj.echo(f"{name + ':':<18}{brief(shown, MOST_PEEKED)}")
     if info is None:
         ctx.exit(1)
 

@@ -33,6 +33,7 @@ def test_upcoming_peek_and_cancel_from_the_shell(command, note):
     assert rows[1] == {
         "id": later.id,
         "due_at": "2100-01-02T03:04:05.678000+00:00",
+        "tags": [],
         "queue": "celery",
         "task": "proj.note",
         "args": "(1, 'two')",

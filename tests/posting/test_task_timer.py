@@ -37,6 +37,7 @@ def test_peek_shows_the_task_and_is_fit_for_json(app, note):
             "state": "pending",
             "queue": app.conf.task_default_queue,
             "due_at": "2100-01-02T03:04:05.678000+00:00",
+            "tags": [],
             "redeliveries": 0,
             "max_redeliveries": 20,
             "holder": None,
@@ -54,6 +55,7 @@ def test_upcoming_shows_the_tasks_and_their_payloads_only_when_they_are_asked_fo
         "id": "x",
         "queue": app.conf.task_default_queue,
         "due_at": "2100-01-02T03:04:05.678000+00:00",
+        "tags": [],
         **OF_THE_TASK,
     }
     [task] = get_timer(app).upcoming(payloads=True)

@@ -34,6 +34,7 @@ def test_tags_are_shown_wherever_the_event_is_and_leave_nothing(timer, store, cl
     (delivery,) = claim(ahead_ms=1000)
     assert delivery.tags == timer.peek("x").tags == ("order:42", "eu")
     assert decided(store, delivery, "release")
+    assert timer.change_eta("x", at(PAST_MS))
     (again,) = claim(ahead_ms=1000)
     assert (again.tags, again.redeliveries) == (("order:42", "eu"), 1)
     assert decided(store, again, "park")
