@@ -28,6 +28,7 @@ from celery_dtimer.operating import (  # noqa: F401 - they register commands
     web_command,
 )
 from celery_dtimer.operating.adopt import Adoption
+from celery_dtimer.operating.choosing import name_option, tag_option
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, brief, columns, counted, printable, shortened, span
 from celery_dtimer.operating.progress import progress
@@ -72,11 +73,15 @@ MOST_PEEKED = 10_000
     type=click.FloatRange(0),
     help="Only tasks due within this time, in seconds.",
 )
+@tag_option
+@name_option
 @answering
-def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: bool) -> None:
+def upcoming(
+    ctx: Any, limit: int, skip: int, within: float | None, tag: str | None, task: str | None, as_json: bool
+) -> None:
     """List the tasks that wait, soonest first."""
     timer = get_timer(ctx.obj.app)
-    page = timer.upcoming(duration=within, limit=limit, skip=skip)
+    page = timer.upcoming(duration=within, limit=limit, skip=skip, tag=tag, task=task)
     fired = fired_queues(ctx.obj.app) if page else set()
     now = datetime.now(UTC)
     rows = [
@@ -96,7 +101,8 @@ def upcoming(ctx: Any, limit: int, skip: int, within: float | None, as_json: boo
             for line in _lines(row, event.due_at, now):
                 ctx.obj.echo(line)
     pending = timer.count(duration=within).pending
-    ctx.obj.echo(f"{len(rows)} of {pending} pending")
+    chosen = tag is not None or task is not None
+    ctx.obj.echo(f"{len(rows)} shown, {pending} pending in all" if chosen else f"{len(rows)} of {pending} pending")
     if fired is None:
         ctx.obj.echo("whether workers consume the queues is unknown: the broker does not answer")
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
+from celery_dtimer.operating.choosing import ask_option, change_many, is_one, name_option, tag_option
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import printable
 from celery_dtimer.posting.eta import eta_of
@@ -51,13 +52,33 @@ def check_one_option(delay: float | None, eta: str | None) -> None:
 
 
 @dtimer.command(cls=CeleryCommand)
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="[ID]", required=False)
+@tag_option
+@name_option
 @if_due_at_option
 @one_dry_run_option
+@ask_option
 @answering
-def cancel(ctx: Any, task_id: str, if_due_at: str | None, dry_run: bool, as_json: bool) -> None:
-    """Cancel the task ID. Status 0 only if it will not run."""
+def cancel(
+    ctx: Any,
+    task_id: str | None,
+    tag: str | None,
+    task: str | None,
+    if_due_at: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Cancel the task ID, or all that wait or are parked and have a tag or a name. Status 0 only if none will run."""
     timer, condition = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at")
+    if not is_one(task_id, tag, task):
+
+        def act(dry: bool) -> list[Answer]:
+            return timer.cancel_many(tag=tag, task=task, if_due_at=condition, dry_run=dry)
+
+        change_many(ctx, act, "cancelled", yes=yes, dry_run=dry_run, as_json=as_json)
+        return
+    task_id = str(task_id)
     if dry_run:
         answer = _tried(timer.peek(task_id), condition, {State.PENDING, State.PARKED})
         _tell(ctx, task_id, answer, as_json, "would be cancelled", dry_run=True)
@@ -66,24 +87,44 @@ def cancel(ctx: Any, task_id: str, if_due_at: str | None, dry_run: bool, as_json
 
 
 @dtimer.command(cls=CeleryCommand)
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="[ID]", required=False)
+@tag_option
+@name_option
 @delay_option
 @eta_option
 @if_due_at_option
 @one_dry_run_option
+@ask_option
 @answering
 def move(
     ctx: Any,
-    task_id: str,
+    task_id: str | None,
+    tag: str | None,
+    task: str | None,
     delay: float | None,
     eta: str | None,
     if_due_at: str | None,
     dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Let the task ID be due at another time. Status 1, and nothing changed, if it does not wait."""
+    """Let the task ID be due at another time, or all that wait and have a tag or a name.
+
+    Status 1, and nothing changed, if it does not wait.
+    """
+    one = is_one(task_id, tag, task)
     check_one_option(delay, eta)
     timer, condition, instant = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at"), instant_of(eta, "--eta")
+    if not one:
+        to = {"delay": delay} if instant is None else {"eta": instant}
+
+        def act(dry: bool) -> list[Answer]:
+            return timer.change_many(**to, tag=tag, task=task, if_due_at=condition, dry_run=dry)
+
+        when = f"in {delay:g} s" if instant is None else f"at {_shown(instant)}"
+        change_many(ctx, act, f"due {when}", yes=yes, dry_run=dry_run, as_json=as_json)
+        return
+    task_id = str(task_id)
     if dry_run:
         due_at = instant or ms_to_datetime(round(time.time() * 1000) + delay_to_ms(delay or 0))
         answer = _tried(timer.peek(task_id), condition, {State.PENDING}, due_at)
@@ -97,13 +138,36 @@ def move(
 
 
 @dtimer.command(cls=CeleryCommand, name="run-now")
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="[ID]", required=False)
+@tag_option
+@name_option
 @if_due_at_option
 @one_dry_run_option
+@ask_option
 @answering
-def run_now(ctx: Any, task_id: str, if_due_at: str | None, dry_run: bool, as_json: bool) -> None:
-    """Let the task ID run now. Status 1, and nothing changed, if it does not wait."""
+def run_now(
+    ctx: Any,
+    task_id: str | None,
+    tag: str | None,
+    task: str | None,
+    if_due_at: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Let the task ID run now, or all that wait and have a tag or a name.
+
+    Status 1, and nothing changed, if it does not wait.
+    """
     timer, condition = get_timer(ctx.obj.app), instant_of(if_due_at, "--if-due-at")
+    if not is_one(task_id, tag, task):
+
+        def act(dry: bool) -> list[Answer]:
+            return timer.change_many(delay=0, tag=tag, task=task, if_due_at=condition, dry_run=dry)
+
+        change_many(ctx, act, "due now", yes=yes, dry_run=dry_run, as_json=as_json)
+        return
+    task_id = str(task_id)
     if dry_run:
         answer = _tried(timer.peek(task_id), condition, {State.PENDING}, ms_to_datetime(round(time.time() * 1000)))
     else:
@@ -138,7 +202,7 @@ def _tried(
 def _tell(ctx: Any, task_id: str, answer: Answer, as_json: bool, done: str, *, dry_run: bool = False) -> None:
     """Print an answer; status 1 if nothing was done."""
     if as_json:
-        ctx.obj.echo(json.dumps({"id": task_id, **answer.as_dict(), "dry_run": dry_run}))
+        ctx.obj.echo(json.dumps({**answer.as_dict(), "id": task_id, "dry_run": dry_run}))
     elif answer:
         ctx.obj.echo(f"{printable(task_id)} {done}")
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from celery.bin.base import CeleryCommand, CeleryOption
 
+from celery_dtimer.operating.choosing import name_option, tag_option
 from celery_dtimer.operating.commands import answering, dtimer
 from celery_dtimer.operating.printing import WIDTH, brief, counted, printable, shortened
 from celery_dtimer.operating.progress import progress
@@ -22,9 +23,6 @@ MOST_NAMED = 20
 
 HEADS = (Head("PARKED (UTC)"), Head("TASK"))
 
-task_option = click.option(
-    "--task", cls=CeleryOption, help_group="Choice", metavar="NAME", help="Only tasks of this name."
-)
 reason_option = click.option(
     "--reason", cls=CeleryOption, help_group="Choice", metavar="TEXT", help="Only those with this text in their reason."
 )
@@ -50,18 +48,26 @@ dry_run_option = click.option(
     help="Show at most so many tasks.",
 )
 @click.option("--after", cls=CeleryOption, help_group="Page", metavar="CURSOR", help="The page behind this one.")
-@task_option
+@tag_option
+@name_option
 @reason_option
 @answering
 def parked(
-    ctx: Any, task_id: str | None, limit: int, after: str | None, task: str | None, reason: str | None, as_json: bool
+    ctx: Any,
+    task_id: str | None,
+    limit: int,
+    after: str | None,
+    tag: str | None,
+    task: str | None,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """List the parked tasks, the newest first; or say all about those of an ID.
 
     Status 1 if none of the ID is parked.
     """
     timer = get_timer(ctx.obj.app)
-    page = timer.parked(limit, after=after, task=task, reason=reason, id=task_id)
+    page = timer.parked(limit, after=after, tag=tag, task=task, reason=reason, id=task_id)
     if as_json:
         ctx.obj.echo(json.dumps([event.as_dict() for event in page]))
     elif task_id is not None:
@@ -76,7 +82,7 @@ def parked(
             for line in _lines(event):
                 ctx.obj.echo(line)
     there = timer.count().parked
-    filtered = task is not None or reason is not None
+    filtered = tag is not None or task is not None or reason is not None
     ctx.obj.echo(f"{len(page)} shown, {there} parked in all" if filtered else f"{len(page)} of {there} parked")
     if len(page) == limit:
         ctx.obj.echo(f"the next page: --after {page[-1].cursor}")
@@ -125,7 +131,8 @@ def _show(ctx: Any, task_id: str, page: list[ParkedTask]) -> None:
 
 @dtimer.command(cls=CeleryCommand)
 @click.argument("ids", metavar="[ID ...]", nargs=-1)
-@task_option
+@tag_option
+@name_option
 @reason_option
 @all_option
 @click.option(
@@ -150,6 +157,7 @@ def _show(ctx: Any, task_id: str, page: list[ParkedTask]) -> None:
 def replay(
     ctx: Any,
     ids: tuple[str, ...],
+    tag: str | None,
     task: str | None,
     reason: str | None,
     everything: bool,
@@ -159,7 +167,7 @@ def replay(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make parked tasks pending again: those of some ids, of a name or of a reason, or all.
+    """Make parked tasks pending again: those of some ids, of a tag, a name or a reason, or all.
 
     Asks, unless ids are given. Status 1 if one of them is not pending again.
     """
@@ -167,16 +175,17 @@ def replay(
 
     def act(dry: bool) -> Unparked:
         return timer.replay_many(
-            ids or None, task=task, reason=reason, all=everything, rate=rate, delay=delay, dry_run=dry
+            ids or None, tag=tag, task=task, reason=reason, all=everything, rate=rate, delay=delay, dry_run=dry
         )
 
-    _check_choice(ids, task, reason, everything)
+    _check_choice(ids, tag, task, reason, everything)
     _settle(ctx, act, yes or bool(ids), dry_run, as_json, "pending again")
 
 
 @dtimer.command(cls=CeleryCommand)
 @click.argument("ids", metavar="[ID ...]", nargs=-1)
-@task_option
+@tag_option
+@name_option
 @reason_option
 @all_option
 @yes_option
@@ -185,6 +194,7 @@ def replay(
 def drop(
     ctx: Any,
     ids: tuple[str, ...],
+    tag: str | None,
     task: str | None,
     reason: str | None,
     everything: bool,
@@ -192,22 +202,24 @@ def drop(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """End parked tasks for good: those of some ids, of a name or of a reason, or all. Asks.
+    """End parked tasks for good: those of some ids, of a tag, a name or a reason, or all. Asks.
 
     Status 1 if one of them was not parked.
     """
     timer = get_timer(ctx.obj.app)
 
     def act(dry: bool) -> Unparked:
-        return timer.drop_many(ids or None, task=task, reason=reason, all=everything, dry_run=dry)
+        return timer.drop_many(ids or None, tag=tag, task=task, reason=reason, all=everything, dry_run=dry)
 
-    _check_choice(ids, task, reason, everything)
+    _check_choice(ids, tag, task, reason, everything)
     _settle(ctx, act, yes, dry_run, as_json, "dropped")
 
 
-def _check_choice(ids: tuple[str, ...], task: str | None, reason: str | None, everything: bool) -> None:
-    if bool(ids) + (task is not None or reason is not None) + everything != 1:
-        raise click.UsageError("give ids, or --task and --reason, or --all, and no other of these")
+def _check_choice(
+    ids: tuple[str, ...], tag: str | None, task: str | None, reason: str | None, everything: bool
+) -> None:
+    if bool(ids) + (tag is not None or task is not None or reason is not None) + everything != 1:
+        raise click.UsageError("give ids, or --tag, --task and --reason, or --all, and no other of these")
 
 
 def _settle(ctx: Any, act: Callable[[bool], Unparked], yes: bool, dry_run: bool, as_json: bool, become: str) -> None:

@@ -30,6 +30,7 @@ from celery_dtimer.timer.events import ON_CONFLICT
     type=click.Choice(list(ON_CONFLICT)),
     help="What a pending task of the same id means, if not what the task's own default is.",
 )
+@click.option("--tag", "tags", cls=CeleryOption, help_group="Task", multiple=True, metavar="TAG", help="A tag of it.")
 @answering
 def post(
     ctx: Any,
@@ -41,12 +42,13 @@ def post(
     queue: str | None,
     task_id: str | None,
     on_conflict: str | None,
+    tags: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Post the task TASK, to run after a delay or at an instant."""
     check_one_option(delay, eta)
     args, named = _read(arguments, "--args", list, "array"), _read(kwargs, "--kwargs", dict, "object")
-    given = {"queue": queue, "task_id": task_id, "on_conflict": on_conflict}
+    given = {"queue": queue, "task_id": task_id, "on_conflict": on_conflict, "tags": tags or None}
     options = {name: value for name, value in given.items() if value is not None}
     found = _task_named(ctx.obj.app, task)
     try:

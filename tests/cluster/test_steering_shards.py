@@ -85,3 +85,16 @@ def test_a_failure_has_the_answers_so_far(start_redis):
         with pytest.raises(ChangeManyError, match="0 of 1 events were changed") as caught:
             timer.change_many([here], 60)
         assert caught.value.answers == {}
+
+
+def test_what_has_a_tag_is_found_and_changed_in_all_shards(redis_url, redis_client):
+    with DTimer(redis_url, namespace="many", shards=3) as timer:
+        timer.post_many([Post(b"", 60 + n, id=str(n), tags=["a"], kind="k") for n in range(12)])
+        timer.post_many([Post(b"", 60, id=f"b{n}", tags=["b"]) for n in range(12)])
+        expected = [str(n) for n in range(12)]
+        assert [event.id for event in timer.upcoming(tag="a")] == expected
+        assert [event.id for event in timer.upcoming(kind="k", skip=2, limit=5)] == expected[2:7]
+        assert sum(map(bool, timer.change_many(delay=90, tag="a"))) == 12
+        assert sum(map(bool, timer.cancel_many(kind="k"))) == 12
+        assert sum(map(bool, timer.cancel_many(tag="b"))) == 12
+    assert snapshot(redis_client) == {}

@@ -84,7 +84,7 @@ def test_a_reason_cannot_write_lines_of_its_own(quick, note):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["move"], 2, "Missing argument 'ID'"),
+        (["move"], 2, "give an ID, or --tag or --task, and not both"),
         (["move", "one"], 2, "give --delay or --eta, and one of them"),
         (["move", "one", "--delay", "1", "--eta", "2100-01-01"], 2, "give --delay or --eta, and not both"),
         (["move", "one", "--delay", "soon"], 2, "'soon' is not a valid float"),

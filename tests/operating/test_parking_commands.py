@@ -138,9 +138,13 @@ def test_a_drop_asks_for_ids_too(typed, timer, park):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["replay"], 2, "give ids, or --task and --reason, or --all, and no other of these"),
-        (["drop", "one", "--all"], 2, "give ids, or --task and --reason, or --all, and no other of these"),
-        (["drop", "--task", "x", "--all"], 2, "give ids, or --task and --reason, or --all, and no other of these"),
+        (["replay"], 2, "give ids, or --tag, --task and --reason, or --all, and no other of these"),
+        (["drop", "one", "--all"], 2, "give ids, or --tag, --task and --reason, or --all, and no other of these"),
+        (
+            ["drop", "--task", "x", "--all"],
+            2,
+            "give ids, or --tag, --task and --reason, or --all, and no other of these",
+        ),
         (["replay", "--all", "--rate", "0", "--yes"], 1, "rate must be a number of events a second, 0.001 to 1e+06"),
         (["replay", "--all", "--rate", "fast"], 2, "'fast' is not a valid float"),
         (["replay", "one", "--delay", "nan"], 1, "delay must be "),

@@ -38,6 +38,8 @@ CASES = [
     ("run-now", ["run-now", "held"], 0),
     ("cancel", ["cancel", "parked 1"], 0),
     ("cancel", ["cancel", "nobody"], 1),
+    ("change-many", ["move", "--task", "proj.none", "--delay", "7200", "--yes"], 0),
+    ("change-many", ["cancel", "--tag", "none", "--dry-run"], 0),
     ("hold", ["hold", "-Q", "elsewhere", "--task", "proj.note"], 0),
     ("holds", ["holds"], 0),
     ("catch-up", ["catch-up"], 0),

@@ -178,6 +178,6 @@ def test_timer_options_of_a_class_that_are_none_are_refused_by_the_tasks_name(ma
         wrong.post_in(60)
     with pytest.raises(
         InvalidEventError,
-        match=r"must be one of max_redeliveries, on_conflict, max_wait, key, jitter, misfire, grace, got max_redel",
+        match=r"must be one of max_redeliveries, on_conflict, max_wait, key, jitter, tags, misfire, grace, got max_r",
     ):
         misspelt.post_in(60)
