@@ -92,7 +92,8 @@ class Changes:
                 failure = exc
             for event_id, reply in replies.items():
                 self._keep(event_id, answer_of(event_id, reply), choice)
-            tell(len(replies))
+            if replies:
+                tell(len(replies))
             if failure is not None:
                 asked = not isinstance(failure, TimerUnavailableError) or failure.asked
                 unknown = [event_id for event_id in batch if asked and event_id not in self.answers]
