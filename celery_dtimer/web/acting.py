@@ -32,7 +32,7 @@ FLEET = ("hold", "limit")
 NAMED, LOGGED = 20, 20
 
 #: Fields that say what matches.
-SEARCHED = ("state", "task", "queue", "from", "to", "reason")
+SEARCHED = ("state", "tag", "task", "queue", "from", "to", "reason")
 
 #: Fields that a page of confirmation hands on.
 HANDED_ON = ("do", "all", *SEARCHED, "due", "what", "name", "why", "next")

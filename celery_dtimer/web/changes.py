@@ -113,7 +113,9 @@ def replay(timer: TaskTimer, ids: list[str] | None, form: Form, user: str, *, dr
         return _unparked(ids, timer.replay_many(all=True, rate=rate, dry_run=dry_run))
     if ids is not None:
         return _unparked(ids, timer.replay_many(ids, rate=rate, dry_run=dry_run))
-    return _unparked(ids, timer.replay_many(task=wanted.task, reason=wanted.reason, rate=rate, dry_run=dry_run))
+    return _unparked(
+        ids, timer.replay_many(tag=wanted.tag, task=wanted.task, reason=wanted.reason, rate=rate, dry_run=dry_run)
+    )
 
 
 def drop(timer: TaskTimer, ids: list[str] | None, form: Form, user: str, *, dry_run: bool = False) -> Verdict:
@@ -124,13 +126,13 @@ def drop(timer: TaskTimer, ids: list[str] | None, form: Form, user: str, *, dry_
         return _unparked(ids, timer.drop_many(all=True, dry_run=dry_run))
     if ids is not None:
         return _unparked(ids, timer.drop_many(ids, dry_run=dry_run))
-    return _unparked(ids, timer.drop_many(task=wanted.task, reason=wanted.reason, dry_run=dry_run))
+    return _unparked(ids, timer.drop_many(tag=wanted.tag, task=wanted.task, reason=wanted.reason, dry_run=dry_run))
 
 
 def _parked(ids: list[str] | None, form: Form) -> Wanted:
     wanted = Wanted.of(form)
     if ids is None and (wanted.queue or wanted.start or wanted.end):
-        raise HTTPException(400, "parked events are chosen by task and reason. Nothing was changed.")
+        raise HTTPException(400, "parked events are chosen by tag, task and reason. Nothing was changed.")
     return wanted
 
 

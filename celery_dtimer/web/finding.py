@@ -30,7 +30,7 @@ BACKEND = 2.0
 OFFERED = 500
 
 #: Fields of an address that say what is looked for.
-SEARCHED = ("state", "task", "queue", "from", "to", "reason")
+SEARCHED = ("state", "tag", "task", "queue", "from", "to", "reason")
 
 
 async def events(request: Request) -> Response:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
 from celery_dtimer.posting.task_timer import TaskTimer
-from celery_dtimer.timer.checks import check_queue, check_task
+from celery_dtimer.timer.checks import check_queue, check_tag, check_task
 from celery_dtimer.timer.events import State
 from celery_dtimer.web.forms import Form
 
@@ -32,6 +32,7 @@ class Wanted:
 
     Attributes:
         state: Where the events are.
+        tag: Only those with this tag.
         task: Only those of this task.
         queue: Only those of this queue.
         start: Only those due from here on; what is overdue counts as due now.
@@ -40,6 +41,7 @@ class Wanted:
     """
 
     state: State = State.PENDING
+    tag: str | None = None
     task: str | None = None
     queue: str | None = None
     start: datetime | None = None
@@ -57,9 +59,10 @@ class Wanted:
         state = form.get("state") or "pending"
         if state not in list(State):
             raise HTTPException(400, f"state must be one of {', '.join(State)}, got {state[:100]!r}")
-        given = form.kept("task", "queue", "reason")
+        given = form.kept("tag", "task", "queue", "reason")
         return cls(
             state=State(state),
+            tag=check_tag(given["tag"]) if "tag" in given else None,
             task=check_task(given["task"]) if "task" in given else None,
             queue=check_queue(given["queue"]) if "queue" in given else None,
             start=form.instant("from"),
@@ -68,9 +71,14 @@ class Wanted:
         )
 
     @property
+    def is_sifted(self) -> bool:
+        """Whether events have to be read to find these: a tag has a list of its own."""
+        return self.task is not None and self.tag is None
+
+    @property
     def is_all(self) -> bool:
         """Whether every event of the state is wanted."""
-        return not (self.task or self.queue or self.start or self.end or self.reason)
+        return not (self.tag or self.task or self.queue or self.start or self.end or self.reason)
 
     def bounds(self) -> dict[str, Any]:
         """Return offset and duration, in seconds, as ``upcoming`` takes them."""
@@ -110,19 +118,19 @@ def search(timer: TaskTimer, wanted: Wanted, form: Form) -> Found:
 
 
 def _parked(timer: TaskTimer, wanted: Wanted, after: str | None) -> Found:
-    rows: list[ParkedTask] = timer.parked(PAGE + 1, after=after, task=wanted.task, reason=wanted.reason)
+    rows: list[ParkedTask] = timer.parked(PAGE + 1, after=after, tag=wanted.tag, task=wanted.task, reason=wanted.reason)
     if wanted.queue is not None:
         kept = [row for row in rows[:PAGE] if row.queue == wanted.queue]
         return Found([*kept], rows[PAGE - 1].cursor if len(rows) > PAGE else None, looked_at=min(len(rows), PAGE))
-    total = None if wanted.task or wanted.reason else timer.count().parked
+    total = None if wanted.tag or wanted.task or wanted.reason else timer.count().parked
     return Found([*rows[:PAGE]], rows[PAGE - 1].cursor if len(rows) > PAGE else None, total=total)
 
 
 def _leased(timer: TaskTimer, wanted: Wanted, skip: int) -> Found:
     rows = timer.leased(PAGE + 1, skip=skip, queue=wanted.queue)
     after = str(skip + PAGE) if len(rows) > PAGE else None
-    if wanted.task is not None:
-        kept = [row for row in rows[:PAGE] if row.task == wanted.task]
+    if wanted.task is not None or wanted.tag is not None:
+        kept = [row for row in rows[:PAGE] if wanted.task in {None, row.task} and wanted.tag in {None, *row.tags}]
         return Found([*kept], after, looked_at=min(len(rows), PAGE))
     total = None if wanted.queue else timer.count().leased
     return Found([*rows[:PAGE]], after, skip + 1, total)
@@ -130,9 +138,9 @@ def _leased(timer: TaskTimer, wanted: Wanted, skip: int) -> Found:
 
 def _pending(timer: TaskTimer, wanted: Wanted, skip: int) -> Found:
     bounds = wanted.bounds()
-    if wanted.task is None:
-        rows = timer.upcoming(**bounds, limit=PAGE + 1, skip=skip, queue=wanted.queue)
-        total = None if wanted.queue else timer.count(**bounds).pending
+    if not wanted.is_sifted:
+        rows = timer.upcoming(**bounds, limit=PAGE + 1, skip=skip, queue=wanted.queue, tag=wanted.tag, task=wanted.task)
+        total = None if wanted.queue or wanted.tag else timer.count(**bounds).pending
         return Found([*rows[:PAGE]], str(skip + PAGE) if len(rows) > PAGE else None, skip + 1, total)
     until, found, looked_at = time.monotonic() + MOST_SECONDS, list[Row](), 0
     for rows in _chunks(timer, wanted, bounds, skip):
@@ -175,6 +183,9 @@ class Matching:
 def matching(timer: TaskTimer, wanted: Wanted) -> Matching:
     """Return the pending events that match, the soonest first, up to a bound."""
     bounds = wanted.bounds()
+    if wanted.tag is not None:
+        found = timer.upcoming(**bounds, limit=MOST_CHANGED + 1, queue=wanted.queue, tag=wanted.tag, task=wanted.task)
+        return Matching([row.id for row in found[:MOST_CHANGED]], len(found) <= MOST_CHANGED, len(found))
     if wanted.task is None:
         # Without their payloads: the ids are enough.
         spans = {f"{name}_ms": None if value is None else round(value * 1000) for name, value in bounds.items()}

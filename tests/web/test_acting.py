@@ -80,7 +80,10 @@ def test_a_wrong_field_changes_nothing(writer, remind, fields, typed, said):
         ({"do": "hold", "what": "queue", "name": ""}, "queue must be a string"),
         ({"do": "hold", "what": "all", "name": "x"}, "what must be queue or task, got 'all'"),
         ({"do": "cancel", "all": "1", "from": "x"}, "from must be"),
-        ({"do": "drop", "all": "1", "state": "parked", "queue": "q"}, "parked events are chosen by task and reason"),
+        (
+            {"do": "drop", "all": "1", "state": "parked", "queue": "q"},
+            "parked events are chosen by tag, task and reason",
+        ),
     ],
 )
 def test_what_can_not_be_done_is_said_before_it_is_asked(writer, fields, said):
@@ -120,6 +123,19 @@ def test_all_that_match_are_counted_first(writer, remind, app, timer, monkeypatc
     assert "5 events are due now" in text_of(writer.confirm({"do": "run-now", "all": "1", "queue": "mail"}).text)
     assert other.peek().due_at <= datetime.now(UTC)
     assert "Nothing matches" in text_of(writer.post("/act", {"do": "cancel", "all": "1", "queue": "none"}).text)
+
+
+def test_all_of_a_tag_are_changed(writer, remind, park, timer):
+    for number in range(4):
+        remind.post((), delay=600 + number, tags=["customer:7"] if number else None)
+    assert "3 events are cancelled" in text_of(writer.confirm({"do": "cancel", "all": "1", "tag": "customer:7"}).text)
+    assert timer.count().pending == 1
+    park(remind.post((), delay=0, tags=["customer:7"]))
+    asked = writer.post("/act", {"do": "replay", "all": "1", "state": "parked", "tag": "customer:7"})
+    assert "Replay 1 event?" in text_of(asked.text)
+    assert "1 event is dropped" in text_of(
+        writer.confirm({"do": "drop", "all": "1", "state": "parked", "tag": "customer:7"}).text
+    )
 
 
 def test_replay_and_drop_of_what_is_parked(writer, remind, park, timer):

@@ -208,3 +208,30 @@ def test_arguments_are_masked_by_names_or_by_a_callable(make_app, app, redis_url
     assert not any("secret" in browser.get(path).text for path in pages)
     app.conf.dtimer_web_mask = ["other"]
     assert all("secret" in browser.get(path).text for path in pages)
+
+
+def test_events_are_found_by_tag_whatever_it_is(reader, remind, app, park, lease, timer):
+    tags = ["customer:7", "<b>&/?#"]
+    tagged = remind.post((1,), delay=600, tags=tags)
+    other = app.tasks["shop.report"].post((2,), delay=600, tags=tags[:1])
+    remind.post((3,), delay=600)
+    page = reader.get("/events", params={"tag": tags[1]}).text
+    assert tagged.id in page
+    assert other.id not in page
+    assert "<b>" not in page
+    page = reader.get("/events", params={"tag": tags[0]}).text
+    assert tagged.id in page
+    assert other.id in page
+    page = reader.get("/events", params={"tag": tags[0], "task": "shop.report"}).text
+    assert tagged.id not in page
+    assert other.id in page
+    assert "/events?tag=customer%3A7" in reader.get(f"/events/{tagged.id}").text
+    tagged.run_now()
+    lease()
+    assert tagged.id in reader.get("/events", params={"state": "leased", "tag": tags[1]}).text
+    assert tagged.id not in reader.get("/events", params={"state": "leased", "tag": "none"}).text
+    other.run_now()
+    park(other)
+    assert other.id in reader.get("/events", params={"state": "parked", "tag": tags[0]}).text
+    assert other.id not in reader.get("/events", params={"state": "parked", "tag": tags[1]}).text
+    assert reader.get("/events", params={"tag": "x" * 500}).status_code == 400
