@@ -22,6 +22,9 @@ STUCK, STUCK_INTERVALS = 30.0, 3
 #: Seconds for those that nobody expects, once all that are expected have answered: those of an older version.
 REST = 0.3
 
+#: Name of the thread that asks; it may outlive the answer.
+ASKING = "dtimer-asks-workers"
+
 #: Seconds to ask them at all: connecting to a broker that is away takes longer than any person waits.
 PATIENCE = 3.0
 
@@ -88,7 +91,7 @@ def timers_of_workers(
 
     until = time.monotonic() + patience
     # It may wait for a connection for minutes.
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=ask, name=ASKING, daemon=True)
     asking.start()
     complete.wait(patience)
     asking.join(min(REST, max(0.0, until - time.monotonic())))

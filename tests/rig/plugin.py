@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from pytest_celery import (
 )
 from pytest_celery.vendors.worker import tasks as pytest_celery_tasks
 
+from celery_dtimer.operating.workers import ASKING
 from rig import node_utils
 from rig.brokers import BrokerPlace, filesystem_broker, memory_broker, rabbitmq_broker, sqs_broker
 from rig.containers import ProcessDocker
@@ -109,6 +111,10 @@ def default_worker_utils_module() -> ModuleType:
 def fresh_pools() -> Iterator[None]:
     """kombu keeps connections by URL as long as the process lives, those to dead servers too."""
     yield
+    # A connection that a thread reads from is not to be closed by another.
+    for thread in threading.enumerate():
+        if thread.name == ASKING:
+            thread.join(10)
     kombu.pools.reset()
 
 

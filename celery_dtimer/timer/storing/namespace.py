@@ -66,7 +66,6 @@ class Shards:
         self.servers = servers
         self.namespace = namespace
         self.owner = owner
-        self._name = f"{namespace}:{owner.mark}".removesuffix(":")
         self._stores: list[Store] = []
         for number in range(count):
             keys = Keys(namespace, number, owner)
@@ -74,6 +73,8 @@ class Shards:
             self._stores.append(
                 Store(servers.of(keys.events), keys, replication, shards=count, first=first, owner=owner)
             )
+        # After Keys has checked the namespace.
+        self._name = f"{namespace}:{owner.mark}".removesuffix(":")
 
     def apart(self, holder: str | None = None) -> "Shards":
         """Return the same shards over connections of their own, see ``Server.apart``, with a listener's name."""
