@@ -13,6 +13,7 @@ CERTAIN = (
     "at most 6 commands",
     "each succeeds",
     "what is held does not run",
+    "what is cancelled by its tag never runs",
     "what was parked runs",
 )
 

@@ -23,8 +23,6 @@ from fleet import Fleet  # noqa: E402
 from outage import BACKLOG, BOOKED, NEW, TAG, backlog, booked, park, post_all  # noqa: E402
 from promises import of_cancel, of_commands, of_forecast, of_hold, of_new_work, of_rate, of_replay, table  # noqa: E402
 
-from celery_dtimer.operating.cli import dtimer  # noqa: E402
-
 #: Seconds after the resume before the rate is measured, and until all that was claimed has run.
 SETTLES, RUNS_OUT = 2.0, 3.0
 
@@ -84,12 +82,6 @@ def prepare(fleet: Fleet, given: argparse.Namespace) -> None:
     print(f"{given.events} overdue events are stored, in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def has(command: str, option: str | None = None) -> bool:
-    """Whether there is such a command, with such an option."""
-    found = dtimer.commands.get(command)
-    return found is not None and (option is None or any(option in each.opts for each in found.params))
-
-
 def main() -> int:
     """Make the outage, and put it right."""
     given = arguments()
@@ -110,7 +102,7 @@ def main() -> int:
             if not given.hold_first:
                 hold = fleet.type("hold", *held, "--why", "outage")
             look = fleet.type("forecast", "--by", by[0], "-n", str(by[1]))
-            cancel = fleet.type("cancel", "--tag", TAG, "--yes") if has("cancel", "--tag") else None
+            cancel = fleet.type("cancel", "--tag", TAG, "--yes")
             fleet.type("catch-up", f"{given.rate:g}", "--why", "outage")
             resume = fleet.type("resume", "--all", "--yes")
             replay = fleet.type("replay", "--all", "--yes", "--rate", f"{given.replay_rate:g}")
@@ -126,7 +118,7 @@ def main() -> int:
         promises = [
             *of_commands(fleet.commands),
             of_hold(runs, hold, resume),
-            *([of_cancel(runs, given.tagged, cancel, cancel.answer["done"])] if cancel else []),
+            of_cancel(runs, given.tagged, cancel, cancel.answer["done"]),
             of_rate(runs, given.rate, measured, given.seconds),
             of_new_work(runs, 0.0, len(posted)),
             of_forecast(runs, foretold, foretold_at, given.window),

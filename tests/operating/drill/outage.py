@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -17,8 +16,6 @@ BACKLOG = {"mail": 0.6, "reports": 0.3, "pushes": 0.1}
 BOOKED, NEW = "bookings", "orders"
 
 TAG = "campaign:spring"
-
-HAS_TAGS = "tags" in {field.name for field in fields(Post)}
 
 #: The beginnings of the ids.
 LATE, TAGGED, PARKED, BOOKED_ID = "late-", "tagged-", "parked-", "booked-"
@@ -52,7 +49,7 @@ def backlog(payload: bytes, kind: str, events: int, tagged: int) -> Iterator[Pos
                 id=f"{TAGGED if has_tag else LATE}{queue}-{number}",
                 queue=queue,
                 kind=kind,
-                **({"tags": [TAG]} if has_tag and HAS_TAGS else {}),
+                tags=[TAG] if has_tag else None,
             )
 
 
