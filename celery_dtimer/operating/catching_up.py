@@ -86,7 +86,8 @@ def lines_of(backlog: Backlog) -> Iterator[str]:
     if backlog.seconds is None:
         yield f"    {counted(backlog.overdue, 'task', 'are')} overdue by more than {backlog.limit.after:g} s"
     else:
-        rest = f": {span(backlog.seconds)} to go" if backlog.overdue else ""
+        to_go = span(backlog.seconds) if backlog.seconds >= 1 else "less than 1 s"
+        rest = f": {to_go} to go" if backlog.overdue else ""
         yield f"    {counted(backlog.overdue, 'task', 'are')} held back{rest}"
 
 

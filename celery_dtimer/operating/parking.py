@@ -229,7 +229,7 @@ def _settle(ctx: Any, act: Callable[[bool], Unparked], yes: bool, dry_run: bool,
         with progress(ctx, "counted", None, as_json=as_json):
             there = act(True).done
         if there:
-            click.confirm(f"{counted(there, 'parked task', 'become')} {become}. Go on?", abort=True, err=True)
+            click.confirm(f"{counted(there, 'parked task', 'will be')} {become}. Go on?", abort=True, err=True)
     with progress(ctx, "parked tasks", there, as_json=as_json):
         answer = act(dry_run)
     if as_json:

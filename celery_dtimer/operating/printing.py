@@ -9,7 +9,7 @@ WIDTH = 80
 CUT = "…"
 
 #: Verbs of more than one thing, and of one.
-_SINGULAR = {"are": "is", "have": "has", "stay": "stays", "become": "becomes"}
+_SINGULAR = {"are": "is", "have": "has", "stay": "stays"}
 
 #: Characters that are looked at of what is shown in part: arguments may have half a megabyte.
 MOST_SHOWN = 1000

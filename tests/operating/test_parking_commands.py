@@ -113,7 +113,7 @@ def test_a_replay_of_many_asks(typed, timer, park):
     park("three", task="nap")
     refused = typed("n\n", "replay", "--task", "proj.note")
     assert refused.exit_code == 1
-    assert "2 parked tasks become pending again. Go on? [y/N]: " in refused.stderr
+    assert "2 parked tasks will be pending again. Go on? [y/N]: " in refused.stderr
     assert timer.count().parked == 3
     agreed = typed("y\n", "replay", "--task", "proj.note", "--rate", "1", "--delay", "60")
     assert (agreed.exit_code, agreed.stdout.splitlines()[-1]) == (0, "2 tasks are pending again")
