@@ -84,10 +84,6 @@ local function deliver(row)
   room = room - 1
 end
 
--- Nothing stands behind a row that has no tags.
-local function tags_or_none(event) return event.tags ~= '' and event.tags or nil end
-local function tagged_or_none(event) return event.tags ~= '' and 1 or nil end
-
 local function set_aside(where, field, value)
   put_aside(where, field, value)
   if value then aside[#aside + 1] = where .. ' ' .. field end
@@ -119,10 +115,11 @@ local function claim_again(number, place, key, ready_ms)
     parked_keys[#parked_keys + 1] = key
     return
   end
+  local tagged = event.tags ~= '' and 1 or nil
   if shifts[event.kind] then
     redis.call('HSET', leased, key,
       pack_lease('', '', redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error,
-        tagged_or_none(event)))
+        tagged))
     redis.call('ZADD', place.due, digits((ready_ms or lease.due_ms) + shifts[event.kind]), key)
     redis.call('ZREM', place.lease, key)
     bytes = bytes + #event.payload
@@ -131,11 +128,13 @@ local function claim_again(number, place, key, ready_ms)
   local token = new_token()
   redis.call('HSET', leased, key,
     pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error,
-      tagged_or_none(event)))
+      tagged))
   redis.call('ZADD', place.lease, lapse_ms, key)
   redis.call('ZREM', place.due, key)
-  deliver({ key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0,
-            tags_or_none(event) })
+  local row =
+    { key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0 }
+  if tagged then row[9] = event.tags end
+  deliver(row)
 end
 
 -- What is pending, or was given back, as far as the payloads are not too many bytes.
@@ -183,22 +182,23 @@ local function claim_some(number, place, members, instants)
       add(shifted, digits(due_ms + shifts[event.kind]), member)
       bytes, size = bytes + #event.payload, size + #event.payload
     else
-      local key, token = member .. '\255', ''
+      local key, token, tagged = member .. '\255', '', event.tags ~= '' and 1 or nil
       left[#left + 1] = member
       gone[#gone + 1] = member
       if event.max_redeliveries > 0 then
         token = new_token()
         key = key .. token
         add(leases, key,
-          pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, '', tagged_or_none(event)))
+          pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, '', tagged))
         add(kept, key, record)
         add(index, 0, key)
         add(lapses, lapse_ms, key)
-      elseif event.tags ~= '' then
+      elseif tagged then
         add(ended, member, event.tags)
       end
-      rows[#rows + 1] =
-        { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms, tags_or_none(event) }
+      local row = { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms }
+      if tagged then row[9] = event.tags end
+      rows[#rows + 1] = row
       size = size + #event.payload
     end
   end

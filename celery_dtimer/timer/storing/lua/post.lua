@@ -150,10 +150,10 @@ end
 
 store()
 for i = 1, #replaced, 2 do untag(replaced[i], replaced[i + 1]) end
--- One of the others whose event may have been ended by an older worker.
-local other = any_tagged and redis.call('ZRANDMEMBER', tags)
-if other then
-  local tag, id = string.match(other, '^(.-)\255(.*)$')
+-- One of the others whose event may have been ended by an older worker: any, by the clock.
+if any_tagged then
+  local rank = now_us() % redis.call('ZCARD', tags)
+  local tag, id = string.match(redis.call('ZRANGE', tags, rank, rank)[1], '^(.-)\255(.*)$')
   if tag then untag(id, tag) end
 end
 if earliest then announce(here, earliest) end
