@@ -109,7 +109,7 @@ class WorkerNode(CeleryTestWorker):
             return self.logs().count(READY) >= times or not self.running
 
         wait_until(settled, f"worker {self.name()} to be ready", START_TIMEOUT)
-        if not self.running:
+        if self.logs().count(READY) < times:
             raise AssertionError(f"worker {self.name()} ended before it was ready:\n{self.logs()}")
 
 

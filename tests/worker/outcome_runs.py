@@ -12,7 +12,7 @@ from celery_dtimer.posting.producer import Posting
 from celery_dtimer.timer.events import NewEvent
 
 CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20, "eventlet": 20}
-SETTLED = 25.0  # seconds; solo runs one task after the other
+SETTLED = 40.0  # seconds; solo runs one task after the other
 
 
 def outcome_of(rows, info):

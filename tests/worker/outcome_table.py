@@ -95,7 +95,7 @@ def early(name, *more):
 
 # Long enough for a look at the event on a busy machine, and less than the task takes.
 SOFT, HARD = {"soft_time_limit": 0.9}, {"time_limit": 0.9}
-SPIN = ("spin", 2.5)
+SPIN = ("spin", 1.9)
 
 
 #: Run concurrently, by one worker of each pool whose leases last a minute: what is redelivered was released.
@@ -156,13 +156,13 @@ ROWS = (
     Row("revoked by its id", "late", NOT_RUN),
     Row("revoked by a stamp", "late", NOT_RUN, (), {"stamped_headers": ["cell"], "cell": "revoked"}),
     Row("expired", "late", NOT_RUN, (), {"expires": 0.1}),
-    early("terminated, acknowledged early", ("spin", 2.5)),
-    Row("terminated, acks_late", "late", AT_END, ("spin", 2.5), why=NO_TERMINATE),
+    early("terminated, acknowledged early", ("spin", 1.5)),
+    Row("terminated, acks_late", "late", AT_END, ("spin", 1.5), why=NO_TERMINATE),
     Row(
         "terminated by a stamp, acks_late",
         "late",
         AT_END,
-        ("spin", 2.5),
+        ("spin", 1.5),
         {"stamped_headers": ["cell"], "cell": "terminated"},
         why=NO_TERMINATE,
     ),
