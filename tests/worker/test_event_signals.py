@@ -99,8 +99,8 @@ def test_a_cancel_that_cancels_nothing_is_not_signalled(proj, wait_for_signals):
 
 def test_without_receivers_nothing_is_sent(proj, monkeypatch):
     for signal in proj.SIGNALS:
-        signal.disconnect(proj.write_down)
-        signal.disconnect(proj.fail)
+        # Those of other tests' projects too, which are gone but still listed.
+        monkeypatch.setattr(signal, "receivers", [])
         monkeypatch.setattr(signal, "send", None)
     result = proj.note.post_in(100)
     assert result.cancel()
