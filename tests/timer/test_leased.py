@@ -8,8 +8,8 @@ from celery_dtimer import InvalidEventError, State
 def test_leased_events_are_listed_the_first_lease_to_lapse_first(timer, claim):
     for number, queue in enumerate(["a", "b", "a"]):
         timer.post(b"p", 0, id=f"event {number}", queue=queue)
-    claim("b", lease_ms=5_000)
-    claim("a", lease_ms=60_000)
+    claim("b", lease_ms=5_000, ahead_ms=1000)
+    claim("a", lease_ms=60_000, ahead_ms=1000)
 
     page = timer.leased()
     assert [info.id for info in page] == ["event 1", "event 0", "event 2"]

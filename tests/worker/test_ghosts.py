@@ -132,13 +132,16 @@ def test_what_is_cancelled_runs_again_though_the_result_backend_was_lost_too(
     not_written = "Failed to cancel", "Unrecoverable error"
     wait_until(lambda: any(line in worker.logs() for line in not_written), "the task's state not to be written", 20)
     celery_redis_broker.restart()
+    most = 1
     if not_written[1] in worker.logs():
+        most = 2  # what the worker had claimed when it ended may be given back once more
         # That was the end of the worker before Celery 5.7.
         worker.wait()
         run.worker(**env)
     wait_until_empty(20)
     [_, second] = run.rows("cancelled", "start")
-    assert (second["redelivered"], second["redeliveries"]) == (True, 1)
+    assert second["redelivered"]
+    assert 1 <= second["redeliveries"] <= most
 
 
 def test_what_waits_for_a_slot_when_the_broker_is_lost_runs_once(run, break_connection, wait_until_empty):
