@@ -2,7 +2,7 @@
 
 The sender is the Celery app. Receivers take keyword arguments, ``def receiver(sender, id, **more)``; more may be added.
 All have ``id``, ``queue`` and ``task``, the task's name; each may be None where the process does not know it.
-What a receiver raises is logged by Celery, and changes nothing. docs/signals.md says when and where each is sent.
+What a receiver raises is logged by Celery, and changes nothing. When and where each is sent: docs/reference/signals.md.
 """
 
 from celery.utils.dispatch import Signal

@@ -1,4 +1,4 @@
-"""Hands deliveries to a worker, and turns its decisions into the outcomes of their events: docs/outcomes.md.
+"""Hands deliveries to a worker, and turns its decisions into their outcomes: docs/explanation/outcomes.md.
 
 A delivery becomes a kombu message whose channel is ours, and goes through the consumer's own task handler: nothing
 of a worker's treatment of tasks is bypassed, and its decision comes back as the message's ack or reject.

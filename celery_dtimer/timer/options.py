@@ -33,7 +33,7 @@ class Option:
     Attributes:
         name: Its name as an argument.
         default: Its value if it is not set.
-        unit: Unit of its values, as docs/settings.md names it.
+        unit: Unit of its values, as docs/reference/settings.md names it.
         wanted: Description of right values, for the error.
         read: Returns the value to be used; None for a wrong one.
     """

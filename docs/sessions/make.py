@@ -30,7 +30,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
 
 from rig.terminals import run_on_terminal, screen  # noqa: E402 - its place is known now
 
-PAGES = sorted(HERE.parent.glob("*.md"))
+PAGES = sorted(HERE.parent.rglob("*.md"))
 
 #: The instant at which all sessions take place.
 THEN = datetime(2026, 11, 22, 14, 21, 54, tzinfo=UTC)

@@ -17,9 +17,9 @@ from celery_dtimer import errors
 from celery_dtimer.settings import NAMES, PREFIX, Settings
 from celery_dtimer.timer.options import OPTIONS
 
-TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
+TUTORIAL = REPOSITORY / "docs" / "tutorial" / "first-steps.md"
 #: Its examples are projects: see test_frameworks.py.
-FRAMEWORKS = REPOSITORY / "docs" / "frameworks.md"
+FRAMEWORKS = REPOSITORY / "docs" / "how-to" / "frameworks.md"
 #: Its example is a test: see test_tests_readme.py.
 TESTS_README = REPOSITORY / "tests" / "README.md"
 RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, FRAMEWORKS, TESTS_README) and blocks(page)]
@@ -119,7 +119,7 @@ def test_every_setting_that_a_page_names_exists():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_in_its_table_with_its_unit_and_default_and_in_every_form(name):
     field = Settings.__dataclass_fields__[name]
-    page = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     [row] = re.findall(rf"^\| `{PREFIX}{field.name}` \|(.*)$", page, re.MULTILINE)
     if field.name != "url":
         default = f'"{field.default}"' if isinstance(field.default, str) else field.default
@@ -135,7 +135,7 @@ def test_every_public_name_is_in_the_documentation():
 
 
 def test_every_error_has_its_entry_and_its_bases():
-    page = REPOSITORY / "docs" / "errors.md"
+    page = REPOSITORY / "docs" / "reference" / "errors.md"
     text = page.read_text(encoding="utf-8")
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) > 5

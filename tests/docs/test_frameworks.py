@@ -4,7 +4,7 @@ import pytest
 from pages import EXAMPLE_REDIS, REPOSITORY, blocks
 from rig.waiting import wait_until
 
-PAGE = REPOSITORY / "docs" / "frameworks.md"
+PAGE = REPOSITORY / "docs" / "how-to" / "frameworks.md"
 
 #: What a new project of Django has of its own in its settings.
 DJANGO_SETTINGS = """

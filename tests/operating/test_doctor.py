@@ -14,7 +14,7 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.operating.doctor import diagnose
 from celery_dtimer.operating.doctor_kinds import KINDS
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "doctor.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "doctor.md"
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 LIVING = {"version": "1", "namespace": "dt", "queues": ["q"], "settings": {"shards": 1}, "redis": {"last_round": 1.0}}
 DURABLE = {"appendonly": "yes"}

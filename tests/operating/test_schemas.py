@@ -11,7 +11,7 @@ from celery_dtimer import get_timer
 from celery_dtimer.operating.cli import dtimer
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
-PAGE = SCHEMAS.parent / "cli.md"
+PAGE = SCHEMAS.parent / "reference" / "cli.md"
 
 CHECKER = jsonschema.FormatChecker(formats=())
 
@@ -122,7 +122,7 @@ def test_every_command_has_a_schema_and_a_case_and_the_page_links_it():
     files = {path.stem for path in SCHEMAS.glob("*.json")}
     assert files == {name for name, *_ in CASES}
     page = PAGE.read_text("utf-8")
-    assert [name for name in sorted(files) if f"(schemas/{name}.json)" not in page] == []
+    assert [name for name in sorted(files) if f"(../schemas/{name}.json)" not in page] == []
 
 
 @pytest.mark.parametrize(

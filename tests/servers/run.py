@@ -1,4 +1,4 @@
-"""Runs the timer's tests, and a worker, on each server, as the user that docs/servers.md describes; then tests/servers.
+"""Runs the timer's tests, and a worker, on each server, as the user of docs/how-to/servers.md; then tests/servers.
 
 Last, on Valkey as a cluster of one node, which is no package: its name here is ``cluster``. ``run.py [name ...]`` takes
 those servers alone. ``make test-servers`` calls it.

@@ -115,6 +115,6 @@ def test_a_shutdown_ends_or_gives_back_what_a_worker_holds(run, check, way, pool
 
 
 def test_the_docs_show_this_table():
-    text = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "outcomes.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- outcomes:begin -->")[2].partition("<!-- outcomes:end -->")[0]
     assert shown.strip().splitlines() == table().splitlines()

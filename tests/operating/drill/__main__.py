@@ -4,7 +4,7 @@ usage: python tests/operating/drill [--events 1000000] [--rate 500] [--seconds 3
 
 Hold the backlog, look, cancel one tag's tasks, set a catch-up limit, resume, and replay what is parked. Meanwhile new
 work is posted to another queue, and what was booked before comes due. Two real workers run all of it. Prints each
-promise, its figure and whether it was kept; status 1 if one was not. docs/incident-drill.md is about it.
+promise, its figure and whether it was kept; status 1 if one was not. docs/how-to/incident-drill.md is about it.
 """
 
 import argparse
