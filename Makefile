@@ -6,12 +6,13 @@
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
 # make test-browser: the web console in a real Chromium, which needs the packages chromium and npm (for axe-core).
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
+# make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser docs docs-links lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -32,6 +33,7 @@ help:
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
 	@echo "make test-browser  those of the web console, which need chromium and npm; BROWSER_TESTS=... for a part of them"
+	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
 
@@ -87,6 +89,15 @@ test-browser: .venv/installed-browser
 	  browser.chromium_program(); browser.axe_script()'
 	@.venv/bin/python -m pytest -n 2 $(BROWSER_TESTS)
 
+# A warning is an error. All pages are read each time, since what some show is made of the sources.
+docs: .venv/installed-docs
+	@.venv/bin/python -m sphinx -q -E -W --keep-going -b html -d build/docs/doctrees docs build/docs/html
+	@.venv/bin/python docs/check.py build/docs/html
+	@echo "the site is in build/docs/html/index.html"
+
+docs-links: .venv/installed-docs
+	@.venv/bin/python -m sphinx -q -E -b linkcheck -d build/docs/doctrees docs build/docs/links
+
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
@@ -115,5 +126,11 @@ bench: .venv/installed-dev
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group browser
 	@touch $@
 
+.venv/installed-docs: .venv/installed-demo
+	@echo "installing what builds the documentation ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
 clean:
-	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+	rm -rf .venv build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules

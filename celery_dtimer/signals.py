@@ -18,7 +18,7 @@ event_fired = Signal(
     providing_args={"id", "queue", "task", "due_at", "lateness", "redeliveries", "max_redeliveries"},
 )
 
-#: Ended: Redis has taken the confirm. ``due_at``, ``redeliveries``.
+#: Redis has taken the confirm, and the event is gone. ``due_at``, ``redeliveries``.
 event_confirmed = Signal(name="event_confirmed", providing_args={"id", "queue", "task", "due_at", "redeliveries"})
 
 #: Given back. ``counted``: whether that is a redelivery; ``delay``: seconds until it may be claimed again; ``reason``.

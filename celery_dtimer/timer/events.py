@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is its first claim: the key of a lease ends with the first token."""
+        """Whether this is its first claim, with whose token the key of a lease ends."""
         return self.key.endswith(b"\xff" + self.token.encode())
 
 
