@@ -22,9 +22,10 @@ from celery_dtimer.errors import (
 )
 from celery_dtimer.extension import DeliveryInfo
 from celery_dtimer.posting.bulk import TaskPost
+from celery_dtimer.posting.decorator import dtimer_task
 from celery_dtimer.posting.install import install
 from celery_dtimer.posting.result import TimerResult
-from celery_dtimer.posting.task import DTimerTask, dtimer_task
+from celery_dtimer.posting.task import DTimerTask
 from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
 from celery_dtimer.posting.task_timer import TaskTimer, get_timer
 from celery_dtimer.timer.dtimer import DTimer

@@ -1,6 +1,8 @@
 """install(app): the one line that an existing fleet adds."""
 
-from typing import Any
+from typing import Any, TypeVar, Unpack
+
+from celery import Celery
 
 from celery_dtimer.celery_patches.apps import behind_proxy, for_each_task, name_delivery_in_requests
 from celery_dtimer.celery_patches.groups import around_groups
@@ -9,13 +11,17 @@ from celery_dtimer.extension import ATTRIBUTE, Extension
 from celery_dtimer.posting.groups import gathering
 from celery_dtimer.posting.result import time_results
 from celery_dtimer.posting.sending import wrap_send_task
+from celery_dtimer.posting.signatures import InstallOptions
 from celery_dtimer.posting.task import equip
 
 #: By their names: posting imports neither firing nor operating.
 STEPS = ("celery_dtimer.firing.bootstep:DTimerStep", "celery_dtimer.operating.bootstep:OperatingStep")
 
+#: An app, of whatever class, with tasks of whatever class.
+AppT = TypeVar("AppT", bound="Celery[Any]")
 
-def install(app: Any, **settings: Any) -> Any:
+
+def install(app: AppT, **settings: Unpack[InstallOptions]) -> AppT:
     """Give a Celery app a timer: its workers listen, and its tasks get ``post_in``, ``post_at`` and ``post``.
 
     Call it where the app is made, before workers start; once more changes nothing but the settings given.
@@ -33,7 +39,7 @@ def install(app: Any, **settings: Any) -> Any:
     app = behind_proxy(app)
     installed = getattr(app, ATTRIBUTE, None)
     if isinstance(installed, Extension):
-        installed.give(settings)
+        installed.give(dict(settings))
         return app
     setattr(app, ATTRIBUTE, Extension(app, dict(settings)))
     hide_passwords()

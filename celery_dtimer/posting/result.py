@@ -12,6 +12,7 @@ from celery_dtimer.celery_patches.apps import Native
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
 from celery_dtimer.posting.cancelling import cancel_task
 from celery_dtimer.posting.eta import delay_of, eta_of
+from celery_dtimer.posting.generic import GenericResult, R_co
 from celery_dtimer.posting.task_events import TaskInfo
 from celery_dtimer.timer.events import Answer
 from celery_dtimer.timer.storing.shard import Store
@@ -21,7 +22,7 @@ from celery_dtimer.timer.times import Delay
 TIMED = "_dtimer_timed"
 
 
-class TimerResult(AsyncResult):  # type: ignore[misc] # Celery ships no types
+class TimerResult(GenericResult[R_co]):
     """The result of a task that was posted, and its event in the timer.
 
     Every method raises ``TimerUnavailableError`` if the timer's Redis does not answer.

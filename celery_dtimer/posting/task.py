@@ -1,24 +1,21 @@
-"""Tasks that can be posted: post_in, post_at and post for every task of an app, and @dtimer_task."""
+"""Tasks that can be posted: post_in, post_at and post for every task of an app."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from types import MethodType
-from typing import Any
-
-from celery import Task, shared_task
+from typing import Any, Unpack
 
 from celery_dtimer.errors import PayloadError
 from celery_dtimer.extension import extension_of
 from celery_dtimer.posting.bulk import Batch, TaskPost, check_common, check_posts
 from celery_dtimer.posting.eta import delay_of, eta_of
+from celery_dtimer.posting.generic import GenericTask, P, R_co
 from celery_dtimer.posting.keys import id_of
 from celery_dtimer.posting.options import (
     KNOWN,
     POSTING_OPTION,
     TIMER_OPTIONS,
-    WORKER_OPTIONS,
     check_options,
     checked,
     jitter_of,
@@ -27,21 +24,24 @@ from celery_dtimer.posting.options import (
 )
 from celery_dtimer.posting.producer import Posting
 from celery_dtimer.posting.result import ResultsOf, TimerResult, posted
+from celery_dtimer.posting.signatures import Eta, PostManyOptions, PostOptions
 from celery_dtimer.timer.checks import check_id
 from celery_dtimer.timer.shown import wrong
 from celery_dtimer.timer.times import LAST_MS, Delay, check_one_time
 
 
-class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
+class DTimerTask(GenericTask[P, R_co]):
     """A task that can be posted, as a base for classes of tasks, and for type checkers.
 
     No task needs it: ``install(app)`` gives the same methods to every task of the app, whatever its class.
+
+    For checkers, ``DTimerTask[[str, int], bool]`` takes a str and an int, and returns a bool.
     """
 
     #: Defaults for the timer's options of ``post``; any class of tasks may have them.
     dtimer_options: Mapping[str, Any] = {}
 
-    def post_in(self, delay: Delay, /, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_in(self, delay: Delay, /, *args: P.args, **kwargs: P.kwargs) -> TimerResult[R_co]:
         """Run the task with these arguments, ``delay`` from now: seconds or a timedelta, negative means now.
 
         Raises:
@@ -52,7 +52,7 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
         with _hint_at_post(kwargs, "delay"):
             return post(self, args, kwargs, {}, delay=delay)
 
-    def post_at(self, eta: datetime | str, /, *args: Any, **kwargs: Any) -> TimerResult:
+    def post_at(self, eta: Eta, /, *args: P.args, **kwargs: P.kwargs) -> TimerResult[R_co]:
         """Run the task with these arguments at ``eta``, a datetime; a naive one is in UTC, as everywhere in Celery.
 
         Raises:
@@ -69,9 +69,9 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
         kwargs: Mapping[str, Any] | None = None,
         *,
         delay: Delay | None = None,
-        eta: datetime | str | None = None,
-        **options: Any,
-    ) -> TimerResult:
+        eta: Eta | None = None,
+        **options: Unpack[PostOptions],
+    ) -> TimerResult[R_co]:
         """Run the task later, with every option of ``apply_async`` and of the timer.
 
         Args:
@@ -91,17 +91,17 @@ class DTimerTask(Task):  # type: ignore[misc] # Celery ships no types
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        return post(self, args, kwargs, options, delay=delay, eta=eta)
+        return post(self, args, kwargs, dict(options), delay=delay, eta=eta)
 
     def post_many(
         self,
-        posts: Iterable[TaskPost | tuple[Any, ...]],
+        posts: Iterable[TaskPost | tuple[Any, ...] | list[Any]],
         *,
         delay: Delay | None = None,
-        eta: datetime | str | None = None,
+        eta: Eta | None = None,
         spread: Delay | None = None,
-        **options: Any,
-    ) -> list[TimerResult]:
+        **options: Unpack[PostManyOptions],
+    ) -> list[TimerResult[R_co]]:
         """Run the task later, many times, in batches of some hundred a round trip.
 
         Celery makes all messages before the first is stored.
@@ -145,20 +145,20 @@ METHODS = {
 
 def post_many(
     task: Any,
-    posts: Iterable[TaskPost | tuple[Any, ...]],
+    posts: Iterable[TaskPost | tuple[Any, ...] | list[Any]],
     *,
     delay: Delay | None = None,
     eta: Any = None,
     spread: Delay | None = None,
     **options: Any,
-) -> list[TimerResult]:
+) -> list[TimerResult[Any]]:
     """Post any task of an installed app many times: the function behind the method."""
     batch = Batch(extension_of(task.app), options)
     check_common(options)
     common = {name: options[name] for name in TIMER_OPTIONS if name in options}
     timer = checked(merged(timer_options_of(task), common))
     spread_ms = span_of(spread, "spread")
-    results: list[TimerResult] = []
+    results: list[TimerResult[Any]] = []
     listed = check_posts(posts)
     for number, one in enumerate(listed):
         batch.shift_ms = spread_ms * number // len(listed)
@@ -182,7 +182,7 @@ def post(
     delay: Delay | None = None,
     eta: Any = None,
     batch: Batch | None = None,
-) -> TimerResult:
+) -> TimerResult[Any]:
     """Post any task of an installed app, or add it to a batch: the function behind the methods."""
     if batch is None:
         extension_of(task.app)
@@ -210,7 +210,7 @@ def post(
         options["task_id"] = id_of(task, timer["key"], args or (), kwargs or {})
     options[POSTING_OPTION] = posting
     result = task.apply_async(args, kwargs, **options)
-    made: TimerResult = posted(result, task.app)
+    made: TimerResult[Any] = posted(result, task.app)
     return made
 
 
@@ -234,52 +234,3 @@ def equip(task: Any) -> Any:
     if not isinstance(vars(task).get("AsyncResult"), ResultsOf):
         task.AsyncResult = ResultsOf(task)
     return task
-
-
-def dtimer_task(*args: Any, **options: Any) -> Any:
-    """Make a shared task that can be posted; takes the options of ``shared_task``, and the timer's.
-
-    Its defaults are the timer's: the event is confirmed after the task has run (``acks_late``), and redelivered if
-    the process that ran it is lost (``reject_on_worker_lost``). Override them where a second run would do harm: here,
-    or in the task class of the app, whose attributes and methods the task has.
-
-    Example:
-        ``@dtimer_task`` or ``@dtimer_task(max_redeliveries=3, key="reindex:{order_id}")``
-    """
-    timer = {name: options.pop(name) for name in (*TIMER_OPTIONS, *WORKER_OPTIONS) if name in options}
-    checked(timer)
-    settings: dict[str, Any] = {name: _Default(method) for name, method in METHODS.items()}
-    settings |= {"acks_late": _Default(True), "reject_on_worker_lost": _Default(True)}
-    settings |= {"dtimer_options": _TimerOptions(timer), **options}
-
-    if len(args) == 1 and callable(args[0]):
-        return shared_task(**settings)(args[0])
-    if args:
-        raise TypeError("@dtimer_task takes options by their names only")
-    return shared_task(**settings)
-
-
-class _Default:
-    """Becomes an attribute of the class that Celery makes for a task, if no base of that class has it.
-
-    Each app makes a class of its own of a shared task, from its own task class or the ``base`` given.
-    """
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        # Celery's own Task has None where the configuration decides.
-        if getattr(super(owner, owner), name, None) is None:
-            setattr(owner, name, self._value)
-        else:
-            delattr(owner, name)
-
-
-class _TimerOptions(dict[str, Any]):
-    """Options for the timer, which go before those of the task class."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        inherited = getattr(super(owner, owner), name, None) or {}
-        # Anything else is refused at the post, by the task's name.
-        setattr(owner, name, merged(inherited, self) if isinstance(inherited, Mapping) else inherited)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -30,6 +30,10 @@ LEAVE_TIMEOUT = seconds("timeout", 10.0, most=86_400.0)
 
 EventHandler = Callable[[Delivery], object]
 ErrorHandler = Callable[[BaseException], object]
+
+#: A handler that is set by a decorator keeps its own type.
+OnEvent = TypeVar("OnEvent", bound=EventHandler)
+OnError = TypeVar("OnError", bound=ErrorHandler)
 
 
 class Joining(StoredEvents[EventInfo, Upcoming]):
@@ -63,7 +67,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self._event_handler: EventHandler = _no_handler
         self._error_handler: ErrorHandler | None = None
 
-    def on_event(self, handler: EventHandler) -> EventHandler:
+    def on_event(self, handler: OnEvent) -> OnEvent:
         """Set the function that gets each delivery, in the listener's thread; usable as a decorator.
 
         A slow handler stops the listener from claiming, and its events are redelivered: hand the work to a pool of
@@ -76,7 +80,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self._event_handler = handler
         return handler
 
-    def on_error(self, handler: ErrorHandler) -> ErrorHandler:
+    def on_error(self, handler: OnError) -> OnError:
         """Set the function that gets the errors of the event handler and of Redis; usable as a decorator.
 
         Redis' errors are reported once when they begin; the listener goes on trying. Without a handler they

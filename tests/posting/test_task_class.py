@@ -3,7 +3,7 @@
 import pytest
 from celery import Task, shared_task
 
-from celery_dtimer import DTimerTask, InvalidEventError, NotInstalledError, dtimer_task, install
+from celery_dtimer import DTimerTask, InvalidEventError, NotInstalledError, TimerResult, dtimer_task, install
 
 
 class Own(Task):
@@ -150,6 +150,26 @@ def test_dtimer_task_class_can_be_a_base_or_one_of_several(own):
     for task in (plain, both):
         assert isinstance(task, DTimerTask)
         assert task.post(delay=60).peek() is not None
+
+
+def test_a_class_with_its_parameters_and_result_is_the_class(own):
+    class Named(DTimerTask[[str], int]):
+        abstract = True
+
+    @own.task(name="plain", base=DTimerTask[[str], int])
+    def plain(name):
+        return len(name)
+
+    @dtimer_task(name="named", base=Named)
+    def named(name):
+        return len(name)
+
+    assert DTimerTask[..., None] is DTimerTask
+    assert TimerResult[int] is TimerResult
+    for task in (plain, named):
+        assert isinstance(task, DTimerTask)
+        assert task("abc") == 3
+        assert isinstance(task.post_in(60, "abc"), TimerResult)
 
 
 @pytest.mark.parametrize("decorator", [dtimer_task, shared_task])
