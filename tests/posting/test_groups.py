@@ -206,6 +206,7 @@ def test_signals_and_counters_are_told_of_each_member(app, add):
 
 def test_a_group_of_an_app_without_a_timer_is_as_it_was(app, published):
     other = Celery("other", broker="memory://other", set_as_current=False)
+    other.conf.task_default_queue = "of the other app"  # other tests' messages are in Celery's own
     try:
         task = other.task(name="task")(total)
         result = group(task.s().set(countdown=60), app=other)()
