@@ -40,6 +40,7 @@ python_maximum_signature_line_length = 88
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(celery|kombu|redis|enum|starlette|opentelemetry|datetime|collections|typing|types|uuid|vine)\b.*"),
+    ("py:class", r"P"),  # the parameters of any task
     ("py:.*", r"celery_dtimer\.(?!(errors|signals)\b)[a-z_]+\..*"),
 ]
 
