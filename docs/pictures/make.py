@@ -42,6 +42,8 @@ HEADS = {
 
 FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="13"'
 DIAGRAM = {"page": "#ffffff", "text": "#1f2328", "line": "#57606a", "box": "#ddf4ff", "border": "#d0d7de"}
+#: The same for a reader whose system is dark. The page is drawn in both, so neither depends on what is behind it.
+DARK = {"page": "#161b22", "text": "#e6edf3", "line": "#9198a1", "box": "#1f3a5f", "border": "#30363d"}
 TERMINAL = {"page": "#161b22", "text": "#e6edf3", "line": "#e6edf3", "box": "#161b22", "border": "#30363d"}
 
 #: Colours of lines in a terminal: the first pattern that is found in a line decides.
@@ -58,7 +60,8 @@ def picture(text: str) -> str:
     height = len(rows) * HEIGHT + top + MARGIN
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {FONT}>',
-        f'<rect width="{width}" height="{height}" rx="8" fill="{colours["page"]}" stroke="{colours["border"]}"/>',
+        _style(colours, None if terminal else DARK),
+        f'<rect class="page" width="{width}" height="{height}" rx="8"/>',
     ]
     if terminal:
         dots = zip((20, 38, 56), ("#ff5f57", "#febc2e", "#28c840"), strict=True)
@@ -67,24 +70,41 @@ def picture(text: str) -> str:
     boxes = [] if terminal else list(_boxes(rows))
     for x, y, right, bottom in boxes:
         body.append(
-            f'<rect x="{x * WIDTH + 4}" y="{y * HEIGHT + 9}" width="{(right - x) * WIDTH}" '
-            f'height="{(bottom - y) * HEIGHT}" fill="{colours["box"]}" fill-opacity="0.6"/>'
+            f'<rect class="box" x="{x * WIDTH + 4}" y="{y * HEIGHT + 9}" width="{(right - x) * WIDTH}" '
+            f'height="{(bottom - y) * HEIGHT}"/>'
         )
-    body.append(f'<path d="{_lines(rows)}" stroke="{colours["line"]}" stroke-width="1.3" fill="none"/>')
+    body.append(f'<path class="line" d="{_lines(rows)}"/>')
     titles = {(y + 1, x) for x, y, _, _ in boxes}
     for y, row in enumerate(rows):
-        colour = next((colour for pattern, colour in COLOURS if terminal and re.search(pattern, row)), colours["text"])
-        body += _head(row, y, colours["line"])
+        colour = next((colour for pattern, colour in COLOURS if terminal and re.search(pattern, row)), None)
+        fill = f' style="fill:{colour}"' if colour else ""
+        body += _head(row, y)
         for found in re.finditer(r"[^\s─│┌┐└┘├┤┬┴┼▶◀▲▼]+(?: {1,2}[^\s─│┌┐└┘├┤┬┴┼▶◀▲▼]+)*", row):
             x, words = found.start(), found[0]
             box = max((left for line, left in titles if line == y and left < x), default=None)
             bold = box is not None and not row[box + 1 : x].strip() and "│" not in row[box + 1 : x]
             weight = ' font-weight="bold"' if bold else ""
             body.append(
-                f'<text x="{x * WIDTH}" y="{y * HEIGHT + 13}" textLength="{len(words) * WIDTH}" fill="{colour}" '
-                f'xml:space="preserve"{weight}>{escape(words)}</text>'
+                f'<text x="{x * WIDTH}" y="{y * HEIGHT + 13}" textLength="{len(words) * WIDTH}" '
+                f'xml:space="preserve"{weight}{fill}>{escape(words)}</text>'
             )
     return "\n".join([*body, "</g>", "</svg>", ""])
+
+
+def _style(colours: dict[str, str], dark: dict[str, str] | None) -> str:
+    """Return the style sheet: the colours, and those of a dark scheme if there are any."""
+    rules = _rules(colours)
+    return f"<style>{rules}{f'@media(prefers-color-scheme:dark){{{_rules(dark)}}}' if dark else ''}</style>"
+
+
+def _rules(colours: dict[str, str]) -> str:
+    return (
+        f".page{{fill:{colours['page']};stroke:{colours['border']}}}"
+        f".box{{fill:{colours['box']};fill-opacity:.6}}"
+        f".line{{stroke:{colours['line']};stroke-width:1.3;fill:none}}"
+        f".head{{fill:{colours['line']}}}"
+        f"text{{fill:{colours['text']}}}"
+    )
 
 
 def _at(rows: list[str], x: int, y: int) -> str:
@@ -117,12 +137,12 @@ def _lines(rows: list[str]) -> str:
     return "".join(steps)
 
 
-def _head(row: str, y: int, colour: str) -> Iterator[str]:
+def _head(row: str, y: int) -> Iterator[str]:
     """Yield the arrowheads of a row."""
     for x, character in enumerate(row):
         if character in HEADS:
             place = f'transform="translate({x * WIDTH} {y * HEIGHT})"'
-            yield f'<polygon points="{HEADS[character]}" {place} fill="{colour}"/>'
+            yield f'<polygon class="head" points="{HEADS[character]}" {place}/>'
 
 
 def main() -> None:
