@@ -17,6 +17,7 @@ NOT_RUN = "<!-- not run -->"
 EXAMPLE_REDIS = "redis://localhost:6379/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w/]+\.py)\n")
 _ANSWER = re.compile(r"^(\S.*?)  # -> (.+)$", re.MULTILINE)
 
 
@@ -27,6 +28,12 @@ class Block:
     page: str
     line: int
     source: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file that it is, or nothing: a file is run by a test of its own."""
+        found = _FILE.match(self.source)
+        return found[1] if found else ""
 
     def run(self, names: dict[str, Any], redis: str) -> None:
         """Run it in the namespace ``names``, with a Redis in place of the examples'.
@@ -59,6 +66,16 @@ def blocks(page: Path) -> list[Block]:
         for fence in _FENCE.finditer(text)
         if fence[1] == "python" and not text[: fence.start()].rstrip().endswith(NOT_RUN)
     ]
+
+
+def snippets(page: Path) -> list[Block]:
+    """The Python blocks of a page that are no files: they run top to bottom, in one namespace."""
+    return [block for block in blocks(page) if not block.file]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The Python blocks of a page that are files of a project, by the name in their first line: ``# shop/tasks.py``."""
+    return {block.file: block.source for block in blocks(page) if block.file}
 
 
 def prose(page: Path) -> str:

@@ -1,14 +1,14 @@
 """What the pages say is so: their examples run, and the names in them exist, all of them.
 
 Every ``python`` block of a page is run, top to bottom, in one namespace a page, unless ``<!-- not run -->`` stands
-before it.
+before it, or its first line names a file: those are projects and scripts, see test_frameworks.py and test_moves.py.
 """
 
 import re
 import sys
 
 import pytest
-from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold
+from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold, snippets
 from rig.brokers import BrokerPlace
 from rig.waiting import wait_until
 
@@ -18,11 +18,9 @@ from celery_dtimer.settings import NAMES, PREFIX, Settings
 from celery_dtimer.timer.options import OPTIONS
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial" / "first-steps.md"
-#: Its examples are projects: see test_frameworks.py.
-FRAMEWORKS = REPOSITORY / "docs" / "how-to" / "frameworks.md"
 #: Its example is a test: see test_tests_readme.py.
 TESTS_README = REPOSITORY / "tests" / "README.md"
-RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, FRAMEWORKS, TESTS_README) and blocks(page)]
+RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, TESTS_README) and snippets(page)]
 
 #: Names with the settings' prefix that are none: a decorator, an attribute of tasks, what log records carry, commands.
 OTHER_NAMES = {"task", "options", "event", "listener", "pause", "resume"}
@@ -38,7 +36,7 @@ def test_the_examples_of_a_page_run(page, redis_server, redis_url, expected_keys
     expected_keys.append("{*")
     # Tasks are named by it, and tasks of one name on two pages would be each other's.
     names = {"__name__": page.stem.lower()}
-    for block in blocks(page):
+    for block in snippets(page):
         block.run(names, redis_server.url_of(0)[:-1])
 
 
