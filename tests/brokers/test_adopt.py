@@ -10,7 +10,7 @@ from celery_dtimer.operating.adopt import Adoption
 HOUR = 3600
 
 
-@pytest.fixture(params=["rabbitmq classic", "rabbitmq quorum", "filesystem"])
+@pytest.fixture(params=["rabbitmq classic", "rabbitmq quorum", "sqs", "filesystem"])
 def broker_transport(request):
     return request.param
 
