@@ -5,6 +5,7 @@
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
 # make test-browser: the web console in a real Chromium, which needs the packages chromium and npm (for axe-core).
+# make test-packaging: builds a wheel and an sdist, and installs them into empty environments.
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
@@ -12,7 +13,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser docs docs-links lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser test-packaging docs docs-links lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -22,6 +23,7 @@ CLOCK_TESTS ?= tests/clocks
 SERVERS ?=
 FAILOVER_TESTS ?= tests/failover tests/cluster
 BROWSER_TESTS ?= tests/browser
+PACKAGING_TESTS ?= tests/packaging
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute); WEB=1: in the browser too"
@@ -33,6 +35,7 @@ help:
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
 	@echo "make test-browser  those of the web console, which need chromium and npm; BROWSER_TESTS=... for a part of them"
+	@echo "make test-packaging  those of the wheel and the sdist, which are built and installed (under a minute)"
 	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
@@ -61,7 +64,7 @@ test: .venv/installed-dev
 test-slow: .venv/installed-dev
 	@.venv/bin/python -m pytest -m slow -n 5 --maxschedchunk 2 $(TESTS)
 
-test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser
+test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser test-packaging
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
@@ -98,6 +101,10 @@ docs: .venv/installed-docs
 docs-links: .venv/installed-docs
 	@.venv/bin/python -m sphinx -q -E -b linkcheck -d build/docs/doctrees docs build/docs/links
 
+# By file: each of the two builds once.
+test-packaging: .venv/installed-packaging
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PACKAGING_TESTS)
+
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
@@ -132,5 +139,10 @@ bench: .venv/installed-dev
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
+.venv/installed-packaging: .venv/installed-dev
+	@echo "installing what the tests of the packages need ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group packaging
+	@touch $@
+
 clean:
-	rm -rf .venv build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+	rm -rf .venv build dist celery_dtimer/_version.py .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules

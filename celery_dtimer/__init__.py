@@ -33,7 +33,10 @@ from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold
 from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.posts import Post
 
-__version__ = "0.1.0"
+try:
+    from celery_dtimer._version import __version__
+except ModuleNotFoundError:  # written by a build: a bare checkout has none
+    __version__ = "0.0.0"
 
 __all__ = (
     "Answer",

@@ -1,0 +1,83 @@
+"""The wheel in an environment with nothing but what it asks for, on every supported Python that is here."""
+
+import pytest
+from conftest import PYTHONS, VERSION, run
+
+APP = """
+from celery import Celery
+import celery_dtimer
+
+app = Celery("shop", broker="memory://")
+app.conf.dtimer_url = "redis://localhost:6379/0"
+celery_dtimer.install(app)
+"""
+
+#: Every module of the package, imported; those that name an extra that is missing say so.
+IMPORT_ALL = """
+import importlib, pkgutil, celery_dtimer
+for found in pkgutil.walk_packages(celery_dtimer.__path__, "celery_dtimer.", onerror=lambda name: None):
+    try:
+        importlib.import_module(found.name)
+    except ModuleNotFoundError as exc:
+        print(exc.name)
+"""
+
+#: Modules of the extras: those of the package import them only where they are used, or are theirs alone.
+EXTRAS = {"anyio", "jinja2", "opentelemetry", "prometheus_client", "pytest", "rich", "starlette", "uvicorn"}
+
+
+@pytest.fixture(scope="session", params=PYTHONS)
+def installed(request, release, make_environment):
+    """The wheel, and a project of a user's."""
+    environment = make_environment(PYTHONS[request.param])
+    environment.install(release.wheel)
+    (environment.folder / "shop.py").write_text(APP)
+    return environment
+
+
+def test_it_is_imported_and_says_its_version(installed):
+    found = installed.python("import celery_dtimer; print(celery_dtimer.__version__, celery_dtimer.__file__)")
+    version, file = found.split()
+    assert version == VERSION
+    assert "site-packages" in file
+
+
+def test_its_version_costs_no_look_at_the_metadata(installed):
+    code = (
+        "import importlib.metadata as m, celery; m.version = m.distribution = None\n"
+        "import celery_dtimer; print(celery_dtimer.__version__)"
+    )
+    assert installed.python(code) == VERSION
+
+
+def test_celery_shows_its_help_beside_it(installed):
+    assert "dtimer" in installed.run("celery", "--help")
+
+
+def test_the_commands_show_their_help_without_extras(installed):
+    listed = installed.run("celery", "-A", "shop", "dtimer", "--help")
+    assert {"upcoming", "cancel", "doctor", "web"} <= set(listed.split())
+    for command in ("upcoming", "doctor", "top", "web"):
+        assert "Usage:" in installed.run("celery", "-A", "shop", "dtimer", command, "--help")
+
+
+def test_a_module_that_can_not_be_imported_wants_an_extra(installed):
+    assert set(installed.python(IMPORT_ALL).split()) <= EXTRAS
+
+
+def test_its_lua_is_read(installed):
+    assert installed.python("from celery_dtimer.timer.storing.scripts import read; print(len(read('claim')) > 100)")
+
+
+def test_an_sdist_and_a_shallow_clone_without_tags_are_installed_too(release, checkout, tmp_path, make_environment):
+    environment = make_environment(PYTHONS[min(PYTHONS)])
+    environment.install(release.sdist)
+    asked = "import celery_dtimer as d; print(d.__version__, d.__file__)"
+    assert environment.python(asked).split()[0] == VERSION
+    # In place, as the Makefile installs a clone.
+    run("git", "clone", "--quiet", "--depth", "1", "--no-tags", checkout.as_uri(), tmp_path / "clone")
+    environment.install("--editable", tmp_path / "clone")
+    version, file = environment.python(asked).split()
+    assert version.startswith("0.0.1.dev1+g")
+    assert file.startswith(str(tmp_path / "clone"))
+    assert run("git", "status", "--porcelain", cwd=tmp_path / "clone") == ""
