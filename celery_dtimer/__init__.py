@@ -34,9 +34,12 @@ from celery_dtimer.timer.parked import ParkedEvent, Unparked
 from celery_dtimer.timer.posts import Post
 
 try:
-    from celery_dtimer._version import __version__
+    from celery_dtimer._version import version
 except ModuleNotFoundError:  # written by a build: a bare checkout has none
-    __version__ = "0.0.0"
+    version = "0.0.0"
+
+__version__: str = version
+del version
 
 __all__ = (
     "Answer",

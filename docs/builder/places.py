@@ -11,6 +11,7 @@ REPOSITORY = DOCS.parent
 SHOWN = {
     "project/changelog": "CHANGELOG.md",
     "project/contributing": "CONTRIBUTING.md",
+    "project/security": "SECURITY.md",
     "project/tests": "tests/README.md",
     "project/example": "example_project/README.md",
 }

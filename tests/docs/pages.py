@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+NAMES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")
 DOCS = sorted((REPOSITORY / "docs").rglob("*.md"))
 #: All that a reader finds, the README of the repository included.
-PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "tests/README.md"))]
+PAGES = [*DOCS, *(REPOSITORY / name for name in NAMES)]
 
 #: A comment before a Python block that is only to be read.
 NOT_RUN = "<!-- not run -->"

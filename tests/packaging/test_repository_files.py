@@ -1,7 +1,7 @@
 """The files that a code host and pre-commit read: valid by their schemas, and about what there is here."""
 
-import importlib.util
 import re
+import runpy
 import sys
 import zipfile
 
@@ -17,6 +17,8 @@ SCHEMAS = {
     **dict.fromkeys(sorted((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")), "vendor.github-issue-forms"),
     GITHUB / "ISSUE_TEMPLATE" / "config.yml": "vendor.github-issue-config",
 }
+
+faults = runpy.run_path(str(GITHUB / "check_release.py"))["faults"]
 
 
 def of(file):
@@ -64,13 +66,6 @@ class TestARelease:
 
     TAG = "v1.2.3"
 
-    @pytest.fixture(scope="class")
-    def faults(self):
-        spec = importlib.util.spec_from_file_location("check_release", GITHUB / "check_release.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.faults
-
     @pytest.fixture
     def folder(self, tmp_path):
         dist = tmp_path / "dist"
@@ -82,18 +77,18 @@ class TestARelease:
         (tmp_path / "CHANGELOG.md").write_text("## [Unreleased]\n\n## [1.2.3] - 2027-01-31\n")
         return tmp_path
 
-    def test_one_that_fits_together_may_be_published(self, faults, folder):
+    def test_one_that_fits_together_may_be_published(self, folder):
         assert faults(self.TAG, "owner/name", folder) == []
 
-    def test_a_version_that_is_not_the_tags_is_stopped(self, faults, folder):
+    def test_a_version_that_is_not_the_tags_is_stopped(self, folder):
         found = faults("v1.2.4", "owner/name", folder)
         assert [re.match(r"\S+", fault)[0] for fault in found] == ["dist/", "dist/", "CHANGELOG.md"]
 
-    def test_addresses_that_lead_elsewhere_are_stopped(self, faults, folder):
+    def test_addresses_that_lead_elsewhere_are_stopped(self, folder):
         [fault] = faults(self.TAG, "somebody/else", folder)
         assert "project.urls" in fault
 
-    def test_a_changelog_without_the_day_is_stopped(self, faults, folder):
+    def test_a_changelog_without_the_day_is_stopped(self, folder):
         (folder / "CHANGELOG.md").write_text("## [Unreleased]\n\n## [1.2.3]\n")
         [fault] = faults(self.TAG, "owner/name", folder)
         assert "YYYY-MM-DD" in fault
