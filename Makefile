@@ -4,7 +4,7 @@
 # make test-brokers: the tests over RabbitMQ and SQS, which need RabbitMQ's package.
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
-# make test-browser: the web console in a real Chromium, which needs the packages chromium and npm (for axe-core).
+# make test-browser: the web console and the documentation's site in a real Chromium, which needs the packages chromium and npm (for axe-core).
 # make test-packaging: builds a wheel and an sdist, and installs them into empty environments.
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
@@ -34,7 +34,7 @@ help:
 	@echo "make test-clocks  those under wrong clocks, which need libfaketime; CLOCK_TESTS=... for a part of them"
 	@echo "make test-servers  the timer's on Redis 6.2 to 8.2 and Valkey, which need redis-server; SERVERS=... for some of them"
 	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
-	@echo "make test-browser  those of the web console, which need chromium and npm; BROWSER_TESTS=... for a part of them"
+	@echo "make test-browser  those of the web console and of the documentation's site, which need chromium and npm; BROWSER_TESTS=... for a part of them"
 	@echo "make test-packaging  those of the wheel and the sdist, which are built and installed (under a minute)"
 	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
@@ -86,7 +86,7 @@ test-failover: .venv/installed-dev
 	@.venv/bin/python -m pytest -n 4 --maxschedchunk 2 $(FAILOVER_TESTS)
 
 # Chromium and axe-core are looked for first: what is missing is said in a line.
-test-browser: .venv/installed-browser
+test-browser: .venv/installed-browser docs
 	@cd tests && ../.venv/bin/python -c 'import sys; from rig import browser; \
 	  sys.excepthook = lambda kind, error, trace: print(error, file=sys.stderr); \
 	  browser.chromium_program(); browser.axe_script()'

@@ -18,6 +18,9 @@ author = "the celery-dtimer authors"
 version = release = celery_dtimer.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "builder"]
+# Indented blocks are commands and their answers.
+highlight_language = "none"
+
 exclude_patterns = ["builder", "pictures", "schemas", "sessions", "operating"]
 
 # Links to headings, as in the repository: every heading has an anchor.
@@ -27,7 +30,6 @@ myst_enable_extensions = ["attrs_inline", "html_image"]
 # Each class says what it is made of in its own docstring; members stand in the order of the code.
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": False}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False

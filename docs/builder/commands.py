@@ -6,6 +6,9 @@ import click
 
 from celery_dtimer.operating.cli import dtimer
 
+#: How values are shown whose option does not name them.
+VALUES = {"INTEGER": "N", "INTEGER RANGE": "N", "FLOAT": "NUMBER", "FLOAT RANGE": "NUMBER"}
+
 
 def options(*names: str) -> str:
     """Return a table of the options of commands; of several, each option says whose it is."""
@@ -30,8 +33,9 @@ def options_of(name: str) -> Iterator[click.Option]:
 
 def _shown(option: click.Option) -> str:
     """Return an option as it is typed."""
-    value = "" if option.is_flag else f" {option.make_metavar(click.Context(dtimer))}"
-    shown = ", ".join(f"`{name}{value}`" for name in option.opts).replace("|", "\\|")
+    value = option.make_metavar(click.Context(dtimer))
+    typed = "" if option.is_flag else f" {VALUES.get(value, value)}"
+    shown = ", ".join(f"`{name}{typed}`" for name in option.opts).replace("|", "\\|")
     return f"{shown}, any number of times" if option.multiple else shown
 
 

@@ -16,11 +16,11 @@ def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def with_toctrees(index: str) -> str:
-    """Return the first page with a hidden toctree for each section."""
+    """Return the first page with a hidden toctree for each section, and without its own headings beside it."""
     toctrees = [
         f"```{{toctree}}\n:hidden:\n:caption: {heading}\n\n"
         + "".join(f"{title} <{name}>\n" for title, name in pages)
         + "```\n"
         for heading, pages in sections(index)
     ]
-    return "\n".join([index, *toctrees])
+    return "\n".join(["---\nhide-toc: true\n---", index, *toctrees])

@@ -1,10 +1,12 @@
-"""The pages of the documentation, taken apart: their Python blocks, their headings, their links."""
+"""The pages of the documentation, taken apart: their blocks of code, their headings, their links."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markdown_it import MarkdownIt
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")
@@ -14,6 +16,8 @@ PAGES = [*DOCS, *(REPOSITORY / name for name in NAMES)]
 
 #: A comment before a Python block that is only to be read.
 NOT_RUN = "<!-- not run -->"
+#: The beginning of a comment with Python that runs before a block, and that readers are not shown.
+GIVEN = "<!-- given\n"
 #: Where the pages' examples find their Redis, but for the number of the database.
 EXAMPLE_REDIS = "redis://localhost:6379/"
 
@@ -24,11 +28,23 @@ _ANSWER = re.compile(r"^(\S.*?)  # -> (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """One Python block: the page that it stands on, the line of its first statement, and its text."""
+    """One block of code: the page that it stands on, the line of its first statement, and its text.
+
+    Attributes:
+        page: Name of the page's file.
+        line: Number of the line.
+        source: The text.
+        language: As it stands behind the fence; '' for an indented block, or one without a language.
+        is_run: Whether it is Python that the tests run.
+        given: Python that runs before it.
+    """
 
     page: str
     line: int
     source: str
+    language: str = "python"
+    is_run: bool = True
+    given: str = ""
 
     @property
     def file(self) -> str:
@@ -41,6 +57,7 @@ class Block:
 
         An expression with ``# -> value`` behind it is held against that value, or against its ``repr``.
         """
+        exec(self.given.replace(EXAMPLE_REDIS, redis), names)
         source = _ANSWER.sub(lambda found: f"_hold(({found[1]}), {found[2]!r})", self.source)
         source = source.replace(EXAMPLE_REDIS, redis)
         names["_hold"] = lambda value, expected: hold(value, expected, names)
@@ -59,14 +76,22 @@ def hold(value: Any, expected: str, names: dict[str, Any]) -> None:
     assert value == wanted
 
 
+def all_blocks(page: Path) -> Iterator[Block]:
+    """Every block of code of a page."""
+    before = ""
+    for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+        if token.type in {"fence", "code_block"}:
+            language = token.info.strip()
+            is_run = language == "python" and before != NOT_RUN
+            given = before.removeprefix(GIVEN).removesuffix("-->") if before.startswith(GIVEN) else ""
+            line = token.map[0] + (2 if token.type == "fence" else 1)
+            yield Block(page.name, line, token.content, language, is_run, given)
+        before = token.content.strip() if token.type == "html_block" else ""
+
+
 def blocks(page: Path) -> list[Block]:
     """The Python blocks of a page, without those marked as not to be run."""
-    text = page.read_text(encoding="utf-8")
-    return [
-        Block(page.name, text.count("\n", 0, fence.start(2)) + 1, fence[2])
-        for fence in _FENCE.finditer(text)
-        if fence[1] == "python" and not text[: fence.start()].rstrip().endswith(NOT_RUN)
-    ]
+    return [block for block in all_blocks(page) if block.is_run]
 
 
 def snippets(page: Path) -> list[Block]:
