@@ -49,7 +49,7 @@ class DTimerTask(GenericTask[P, R_co]):
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        with _hint_at_post(kwargs, "delay"):
+        with hint_at_post(kwargs, "delay"):
             return post(self, args, kwargs, {}, delay=delay)
 
     def post_at(self, eta: Eta, /, *args: P.args, **kwargs: P.kwargs) -> TimerResult[R_co]:
@@ -60,7 +60,7 @@ class DTimerTask(GenericTask[P, R_co]):
             TimerUnavailableError: The timer's Redis did not answer; the task may or may not be stored.
             TimerFullError: The timer's Redis is at its maxmemory.
         """
-        with _hint_at_post(kwargs, "eta"):
+        with hint_at_post(kwargs, "eta"):
             return post(self, args, kwargs, {}, eta=eta)
 
     def post(
@@ -125,14 +125,23 @@ class DTimerTask(GenericTask[P, R_co]):
 
 
 @contextmanager
-def _hint_at_post(kwargs: Mapping[str, Any], when: str) -> Iterator[None]:
-    """Add to the refusal of a keyword argument, which is the task's own, where an option of that name goes."""
+def hint_at_post(
+    kwargs: Mapping[str, Any], when: str, method: str = "post", more: Iterable[str] = ()
+) -> Iterator[None]:
+    """Add to the refusal of a keyword argument, which is the task's own, where an option of that name goes.
+
+    Args:
+        kwargs: The keyword arguments.
+        when: The option that says the time.
+        method: The method that takes options.
+        more: Its options beside those of ``post``.
+    """
     try:
         yield
     except TypeError as exc:
-        for name in kwargs.keys() & {*KNOWN, *TIMER_OPTIONS}:
+        for name in kwargs.keys() & {*KNOWN, *TIMER_OPTIONS, *more}:
             if f"unexpected keyword argument {name!r}" in str(exc):
-                exc.add_note(f"an option of the call goes into post(args, kwargs, {when}=..., {name}=...)")
+                exc.add_note(f"an option of the call goes into {method}(args, kwargs, {when}=..., {name}=...)")
         raise
 
 
@@ -184,6 +193,25 @@ def post(
     batch: Batch | None = None,
 ) -> TimerResult[Any]:
     """Post any task of an installed app, or add it to a batch: the function behind the methods."""
+    args, kwargs = prepare(task, args, kwargs, options, delay=delay, eta=eta, batch=batch)
+    return send(task, args, kwargs, options)
+
+
+def prepare(
+    task: Any,
+    args: Iterable[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    options: dict[str, Any],
+    *,
+    delay: Delay | None = None,
+    eta: Any = None,
+    batch: Batch | None = None,
+) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+    """Check a post, and make its options those of ``apply_async``; nothing is stored.
+
+    Returns:
+        The arguments of the task.
+    """
     if batch is None:
         extension_of(task.app)
     given = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
@@ -202,13 +230,20 @@ def post(
         raise wrong("args", "a sequence of arguments", args, ": for one argument, (argument,)", PayloadError)
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise wrong("kwargs", "a mapping of arguments", kwargs, "", PayloadError)
-    args, kwargs = args if args is None else tuple(args), kwargs and dict(kwargs)
+    its_args, its_kwargs = None if args is None else tuple(args), None if kwargs is None else dict(kwargs)
     if options.get("task_id") is not None:
         # Celery takes an empty id for none.
         check_id(options["task_id"])
     elif timer.get("key") is not None:
-        options["task_id"] = id_of(task, timer["key"], args or (), kwargs or {})
+        options["task_id"] = id_of(task, timer["key"], its_args or (), its_kwargs or {})
     options[POSTING_OPTION] = posting
+    return its_args, its_kwargs
+
+
+def send(
+    task: Any, args: tuple[Any, ...] | None, kwargs: dict[str, Any] | None, options: Mapping[str, Any]
+) -> TimerResult[Any]:
+    """Post what ``prepare`` has checked."""
     result = task.apply_async(args, kwargs, **options)
     made: TimerResult[Any] = posted(result, task.app)
     return made
