@@ -8,8 +8,8 @@ from datetime import timedelta
 from types import FunctionType
 from typing import Any
 
-from celery._state import get_current_worker_task
-from celery.app.task import Context
+from celery._state import _get_active_apps, get_current_worker_task
+from celery.app.task import Context, Task
 from celery.local import Proxy, maybe_evaluate
 from celery.utils.quorum_queues import detect_quorum_queues
 from celery.utils.time import maybe_iso8601, maybe_make_aware
@@ -18,7 +18,7 @@ from kombu.transport import virtual
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from celery_dtimer.accommodations import accommodates
-from celery_dtimer.extension import DELIVERY_HEADER
+from celery_dtimer.extension import ATTRIBUTE, DELIVERY_HEADER
 
 #: The exchange of Celery's native delayed delivery (``Celery.send_task``).
 DELAYED_EXCHANGE = "celery_delayed_27"
@@ -85,6 +85,19 @@ def for_each_task(app: Any, equip: Callable[[Any], Any]) -> None:
 def behind_proxy(app: Any) -> Any:
     """Return the app itself: ``current_app`` is another one later on."""
     return app._get_current_object() if isinstance(app, Proxy) else app  # noqa: SLF001 - see above
+
+
+@accommodates("all", remove_when="Celery has a public name for the apps of a process")
+def installed_apps() -> list[Any]:
+    """Return the apps of this process that have a timer."""
+    return [app for app in _get_active_apps() if hasattr(app, ATTRIBUTE)]
+
+
+@accommodates("all", remove_when="Celery says in public whether a task makes plain arguments of pydantic's models")
+def sends_as_given(task: Any) -> bool:
+    """Whether a task's message has the arguments of the call: neither its class nor Celery makes others of them."""
+    native = type(task).apply_async is Task.apply_async and "apply_async" not in vars(task)
+    return native and getattr(task, "_dump_pydantic_arguments", None) is None
 
 
 @accommodates("all", remove_when="a task can be looked up by its name without finalizing the app")

@@ -1,0 +1,1 @@
+"""The commands' place, as Django looks for it."""
