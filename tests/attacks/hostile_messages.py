@@ -3,8 +3,9 @@
 usage: hostile_messages.py [--messages 10000] [--pool threads] [--task att.victim] [--native]
 
 ``--native`` shows each message to a worker without the timer, one by one, and names those that end it: these are left
-out of what the broker sends afterwards, since a worker with the timer is made of the same Celery. Messages of the timer
-are all sent.
+out of what the broker sends afterwards, since a worker with the timer is made of the same Celery. So are, in prefork,
+time limits that are no numbers: they end a worker too, but only if the task runs at the instant, once a second, at
+which billiard looks through its limits. Messages of the timer are all sent.
 """
 
 import argparse
@@ -23,6 +24,13 @@ from rig.waiting import wait_until
 
 QUEUE = "celery"
 LOST = "Connection to broker lost"
+
+
+def ends_by_chance(message: Message, pool: str) -> bool:
+    """Whether it ends any worker of this pool, with or without the timer, if its task runs at the wrong instant."""
+    limits = message.headers.get("timelimit", ())
+    numbers = isinstance(limits, list | tuple) and all(one is None or isinstance(one, int | float) for one in limits)
+    return pool == "prefork" and not numbers
 
 
 def wait_for(predicate: Callable[[], bool], seconds: float) -> bool:
@@ -164,6 +172,7 @@ def main() -> int:
         if not given.messages:
             return 0
         broker_ones = [one for one in messages(given.task) if one.name not in deaths]
+        broker_ones = [one for one in broker_ones if not ends_by_chance(one, given.pool)]
         sent = Attack(attack, given, broker_ones)
         failures = sent.run()
         outcomes = sent.outcomes()
