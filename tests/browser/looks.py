@@ -15,11 +15,6 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 MOST_TABS = 300  # stops of the keyboard on one page
 
 
-def judge(page, axe):
-    """Give a page axe-core, for ``violations``."""
-    page.evaluate(f"() => {{ {axe} }}")
-
-
 def violations(page, *rules):
     """What axe-core finds wrong with a page by some rules, or by all of `RULES`: one line a rule."""
     chosen = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": RULES}
@@ -30,6 +25,18 @@ def violations(page, *rules):
         + "; ".join(f"{node['target']} {node['html'][:120]} {node['any'][:1]}" for node in one["nodes"][:4])
         for one in found
     ]
+
+
+def faults(page, axe):
+    """What keeps somebody from using a page: by day, by night, or on a phone. It stays as a phone shows it by night."""
+    page.evaluate(f"() => {{ {axe} }}")
+    page.emulate_media(color_scheme="light")
+    wrong = [f"light: {each}" for each in violations(page)]
+    page.emulate_media(color_scheme="dark")
+    wrong += [f"dark: {each}" for each in violations(page, "color-contrast")]
+    page.set_viewport_size({"width": PHONE, "height": 740})
+    wrong += [f"phone: {each}" for each in violations(page, "target-size", "scrollable-region-focusable")]
+    return wrong + [f"too wide: {each}" for each in too_wide(page)]
 
 
 def too_wide(page):

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from fleet import sign_in
-from looks import site, tab_to
+from looks import faults, site, tab_to
 from rig.waiting import wait_until
 
 from celery_dtimer import State
@@ -120,6 +120,20 @@ def test_the_chosen_ones_are_cancelled_and_then_all_that_match(page, console, po
     press(page, "Cancel 3 events")
     assert verdict(page) == "3 events are cancelled"
     assert fleet.timer.upcoming(queue=queue) == []
+
+
+def test_a_verdict_can_be_read_by_everybody(visit, console, post, axe):
+    done, moved = post(), post()
+    page = visit(console)
+    for result, heading in ((done, "1 event is cancelled"), (moved, "Nothing was changed")):
+        open_event(page, console, result.id)
+        press(page, "Cancel…")
+        if result is moved:
+            result.change_delay(2 * HOUR)
+        press(page, "Cancel 1 event")
+        assert verdict(page) == heading
+        wrong = faults(page, axe)
+        assert not wrong, "\n".join(wrong)
 
 
 def test_a_parked_event_is_replayed_and_another_is_dropped(page, console, fleet):

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from fleet import running_fleet
+from looks import faults
 from rig.waiting import wait_until
 
 
@@ -59,7 +60,7 @@ def lonely():
         yield started
 
 
-def test_a_page_says_that_redis_is_away_and_shows_when_it_is_back(visit, lonely):
+def test_a_page_says_that_redis_is_away_and_shows_when_it_is_back(visit, lonely, axe):
     console = lonely.start_console()
     page = visit(console)
     page.locator("#part-queues").get_by_text("lonely").wait_for()
@@ -73,6 +74,8 @@ def test_a_page_says_that_redis_is_away_and_shows_when_it_is_back(visit, lonely)
     later = visit(console, "/")
     visit.watch(later).allow("status of 503")
     assert "does not answer" in later.locator("h1").inner_text()
+    wrong = faults(page, axe) + faults(later, axe)
+    assert not wrong, "\n".join(wrong)
     lonely.server.restart()
     page.locator("#away").wait_for(state="hidden", timeout=30_000)
     later.locator("#part-queues").get_by_text("lonely").wait_for(timeout=30_000)

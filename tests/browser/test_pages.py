@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-from looks import PHONE, judge, tab_to, too_wide, violations
+from looks import faults, tab_to
 
 #: Paths of the pages; names in braces are ids of `Places`.
 PAGES = {
@@ -62,13 +62,7 @@ def test_a_page_can_be_used_by_everybody_by_day_and_by_night_and_on_a_phone(page
     kept_visits.watch(page).allow(REFUSED)
     page.goto(console.origin + path)
     assert page.locator("h1").count() == 1
-    judge(page, axe)
-    wrong = [f"light: {each}" for each in violations(page)]
-    page.emulate_media(color_scheme="dark")
-    wrong += [f"dark: {each}" for each in violations(page, "color-contrast")]
-    page.set_viewport_size({"width": PHONE, "height": 740})
-    wrong += [f"phone: {each}" for each in violations(page, "target-size", "scrollable-region-focusable")]
-    wrong += [f"too wide: {each}" for each in too_wide(page)]
+    wrong = faults(page, axe)
     assert not wrong, "\n".join(wrong)
 
 
