@@ -9,7 +9,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")
+NAMES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md", "example_project/README.md")
 DOCS = sorted((REPOSITORY / "docs").rglob("*.md"))
 #: All that a reader finds, the README of the repository included.
 PAGES = [*DOCS, *(REPOSITORY / name for name in NAMES)]

@@ -4,7 +4,9 @@ Every ``python`` block of a page is run, top to bottom, in one namespace a page,
 before it, or its first line names a file: those are projects and scripts, see test_frameworks.py and test_moves.py.
 """
 
+import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -20,7 +22,9 @@ from celery_dtimer.timer.options import OPTIONS
 TUTORIAL = REPOSITORY / "docs" / "tutorial" / "first-steps.md"
 #: Its example is a test: see test_tests_readme.py.
 TESTS_README = REPOSITORY / "tests" / "README.md"
-RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, TESTS_README) and snippets(page)]
+#: Its examples are typed in a folder of their own.
+EXAMPLE_PROJECT = REPOSITORY / "example_project" / "README.md"
+RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, TESTS_README, EXAMPLE_PROJECT) and snippets(page)]
 
 #: Names with the settings' prefix that are none: a decorator, an attribute of tasks, what log records carry, commands.
 OTHER_NAMES = {"task", "options", "event", "listener", "pause", "resume"}
@@ -38,6 +42,13 @@ def test_the_examples_of_a_page_run(page, redis_server, redis_url, expected_keys
     names = {"__name__": page.stem.lower()}
     for block in snippets(page):
         block.run(names, redis_server.url_of(0)[:-1])
+
+
+def test_the_examples_of_the_example_project_run(redis_url, expected_keys):
+    expected_keys.append("{*")
+    code = "\n".join(block.source for block in snippets(EXAMPLE_PROJECT))
+    environment = {**os.environ, "SHOP_REDIS_URL": redis_url, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", code], cwd=EXAMPLE_PROJECT.parent, env=environment, timeout=60, check=True)
 
 
 class TestTutorial:
