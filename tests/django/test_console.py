@@ -45,9 +45,13 @@ def client_of(app, user):
     console._console.cache_clear()
 
 
-def hidden(page):
+def text_of(answer):
+    return answer.content.decode()
+
+
+def hidden(asked):
     """The hidden fields of the form of confirmation."""
-    form = re.search(r'<form method="post" [^>]*class="confirm">.*?</form>', page, re.DOTALL)[0]
+    form = re.search(r'<form method="post" [^>]*class="confirm">.*?</form>', text_of(asked), re.DOTALL)[0]
     fields = re.findall(r'<input type="hidden" name="(.*?)" value="(.*?)">', form)
     return {name: html.unescape(value) for name, value in fields}
 
@@ -62,7 +66,7 @@ def cancel(client, event_id, at="/admin/dtimer", headers=OURS):
     asked = send(client, f"{at}/act", {"do": "cancel", "id": event_id}, headers)
     if asked.status_code != 200:
         return asked
-    return send(client, f"{at}/act", hidden(asked.text), headers)
+    return send(client, f"{at}/act", hidden(asked), headers)
 
 
 def test_who_has_not_signed_in_is_sent_to_the_admins_page_for_that(app):
@@ -81,8 +85,8 @@ def test_the_staff_looks_and_changes_nothing(client_of, remind):
     client = client_of(is_staff=True)
     answer = client.get(f"/admin/dtimer/events/{result.id}")
     assert answer.status_code == 200
-    assert "shop.remind" in answer.text
-    assert "Cancel" not in answer.text
+    assert "shop.remind" in text_of(answer)
+    assert "Cancel" not in text_of(answer)
     assert cancel(client, result.id).status_code == 403
     assert result.peek()
 
@@ -92,7 +96,7 @@ def test_the_pages_find_each_other_and_their_files(client_of):
     answer = client.get("/admin/dtimer/")
     assert answer["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer["content-security-policy"]
-    links = set(re.findall(r'(?:href|src)="(/[^"]*)"', answer.text))
+    links = set(re.findall(r'(?:href|src)="(/[^"]*)"', text_of(answer)))
     assert {"/admin/dtimer/events", "/admin/dtimer/holds"} <= links
     for link in links:
         assert link.startswith("/admin/dtimer/")
@@ -132,7 +136,7 @@ def test_a_form_of_another_site_changes_nothing(client_of, remind, headers):
     assert cancel(client, result.id, headers=headers).status_code == 403
     asked = send(client, "/admin/dtimer/act", {"do": "cancel", "id": result.id})
     client.cookies["dtimer_session"] = "another"
-    assert send(client, "/admin/dtimer/act", hidden(asked.text)).status_code == 403
+    assert send(client, "/admin/dtimer/act", hidden(asked)).status_code == 403
     assert result.peek()
 
 
@@ -152,16 +156,16 @@ def test_it_works_under_asgi(app, user, remind):
     async def look_and_cancel():
         page = await client.get(f"/admin/dtimer/events/{result.id}?%C3%A4=%C3%B6")
         asked = await send(client, "/admin/dtimer/act", {"do": "cancel", "id": result.id})
-        done = await send(client, "/admin/dtimer/act", hidden(asked.text))
+        done = await send(client, "/admin/dtimer/act", hidden(asked))
         return page, done
 
     page, done = asyncio.run(look_and_cancel())
     console._console.cache_clear()
-    assert "shop.remind" in page.text
+    assert "shop.remind" in text_of(page)
     assert done.status_code == 200
     assert result.peek() is None
 
 
 def test_the_admins_first_page_links_to_it(client_of):
-    page = client_of(is_staff=True).get("/admin/").text
+    page = text_of(client_of(is_staff=True).get("/admin/"))
     assert '<a href="/admin/dtimer/">' in page

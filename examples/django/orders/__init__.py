@@ -1,0 +1,1 @@
+"""Orders, their reminders and their ends."""
