@@ -11,6 +11,8 @@ from typing import Any
 from celery_dtimer.counters import Counters
 from celery_dtimer.errors import NotInstalledError, SettingsError
 from celery_dtimer.settings import PREFIX, Settings, configured
+from celery_dtimer.timer.connecting.cluster import Cluster
+from celery_dtimer.timer.connecting.server import Server
 from celery_dtimer.timer.connecting.url import connect
 from celery_dtimer.timer.owners import APP
 from celery_dtimer.timer.storing.namespace import Shards
@@ -128,7 +130,7 @@ class Extension:
                     # Those that other threads have in use are closed when they are done with them.
                     self._shards.servers.disconnect()
                 self._shards = Shards(
-                    connect(settings.url, settings.options, name=f"{PREFIX}url"),
+                    self._connect(settings),
                     settings.namespace,
                     settings.shards,
                     Replication(settings.wait_replicas, settings.wait_timeout, APP.named("wait_replicas")),
@@ -136,6 +138,9 @@ class Extension:
                 )
                 self._place = place
             return self._shards
+
+    def _connect(self, settings: Settings) -> Server | Cluster:
+        return connect(settings.url, settings.options, name=f"{PREFIX}url")
 
     def hold(self) -> None:
         """Keep to the settings as they are now: a worker listens from here on."""
@@ -147,6 +152,11 @@ class Extension:
         """Read settings that have changed again: the worker listens no more."""
         with self._lock:
             self._held = max(0, self._held - 1)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a worker of this process listens."""
+        return self._held > 0
 
     def _read(self) -> _Reading:
         reading = self._reading

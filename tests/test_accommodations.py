@@ -9,14 +9,14 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from celery_dtimer.accommodations import ACCOMMODATIONS, Accommodation
-from celery_dtimer.celery_patches import apps, masking, pools, watching, worker
+from celery_dtimer.celery_patches import apps, masking, pools, testing, watching, worker
 from celery_dtimer.firing import threads
 from celery_dtimer.timer.connecting import redis_patches
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 #: Imported, since each notes its own.
-MODULES = (apps, masking, pools, redis_patches, threads, watching, worker)
+MODULES = (apps, masking, pools, redis_patches, testing, threads, watching, worker)
 
 
 def oldest_supported():
@@ -65,7 +65,7 @@ def test_each_module_notes_what_it_is_made_of():
     assert {module.__name__ for module in MODULES} <= noted
 
 
-@pytest.mark.parametrize("room", ["posting", "firing", "operating", "timer"])
+@pytest.mark.parametrize("room", ["posting", "firing", "operating", "timer", "testing"])
 def test_no_other_module_uses_private_names_of_the_libraries(room):
     files = (PYPROJECT.parent / "celery_dtimer" / room).rglob("*.py")
     found = [file.stem for file in files if re.search("SLF001(?! - its own)", file.read_text())]

@@ -228,7 +228,7 @@ class Channel:
         )
         self._listener.release(
             delivery,
-            backoff_ms=_backoff_ms(delivery),
+            backoff_ms=backoff_ms(delivery),
             reason=f"it could not be fired: {shown(exc)}",
             error=last_line(exc),
         )
@@ -279,8 +279,8 @@ class Channel:
         error = self._requests.error(delivery_tag)
         self._requests.forget(delivery_tag)
         if requeue:
-            backoff_ms = _backoff_ms(delivery_tag)
-            self._listener.release(delivery_tag, backoff_ms=backoff_ms, reason="its task was requeued", error=error)
+            delay_ms = backoff_ms(delivery_tag)
+            self._listener.release(delivery_tag, backoff_ms=delay_ms, reason="its task was requeued", error=error)
         else:
             self._listener.park(delivery_tag, "its task was rejected", error)
 
@@ -295,5 +295,6 @@ class Channel:
             self._listener.release(delivery, reason="its request vanished")
 
 
-def _backoff_ms(delivery: Delivery) -> int:
+def backoff_ms(delivery: Delivery) -> int:
+    """Return the milliseconds before a requeued event is claimed again."""
     return int(min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2.0 ** min(delivery.redeliveries, 30)))

@@ -38,7 +38,7 @@ def wrap_send_task(app: Any) -> None:
             raise TypeError(f"send_task() got multiple values for argument {name!r}")
         call.update(options)
         if posting is None and "name" in call:
-            posting = _posting_for(extension_of(app), call)
+            posting = posting_for(extension_of(app), call)
         if posting is None:
             # As it came: a mock sees the call that was made.
             return native.method(*given, **options)
@@ -62,7 +62,7 @@ def wrap_send_task(app: Any) -> None:
     app.send_task = send_task
 
 
-def _posting_for(extension: Extension, call: Mapping[str, Any]) -> Posting | None:
+def posting_for(extension: Extension, call: Mapping[str, Any]) -> Posting | None:
     """Return the Posting of a call that is no post, or None if the broker sends it.
 
     The timer takes what ``dtimer_takeover`` says. It takes a retry of a fired task whatever its delay, as long as that

@@ -1,0 +1,63 @@
+"""The timer of an app in the hands of a test: a namespace of its own, and a clock that stands still."""
+
+import time
+from typing import Any
+
+from celery_dtimer.extension import Extension
+from celery_dtimer.settings import Settings
+from celery_dtimer.testing.clock import ClockedServer, delete, set_clock
+from celery_dtimer.timer.connecting.cluster import Cluster
+from celery_dtimer.timer.connecting.server import Server
+from celery_dtimer.timer.storing.namespace import Shards
+
+
+class VirtualExtension(Extension):
+    """The timer of an app during a test.
+
+    Args:
+        app: The Celery app.
+        given: Settings without their prefix.
+
+    Attributes:
+        now_ms: The test's time, in milliseconds since 1970.
+        workers: Number of workers of the app that run in this process.
+    """
+
+    def __init__(self, app: Any, given: dict[str, Any]) -> None:
+        super().__init__(app, given)
+        self.now_ms = time.time_ns() // 1_000_000
+        self.workers = 0
+        self._clocked: list[Shards] = []
+
+    @property
+    def shards(self) -> Shards:
+        """The stored events, whose scripts go by the clock of the test."""
+        shards = super().shards
+        if shards not in self._clocked:
+            self._clocked.append(shards)
+            set_clock(shards, self.now_ms)
+        return shards
+
+    def set_clock(self, now_ms: int) -> None:
+        """Let it be that time."""
+        self.now_ms = now_ms
+        set_clock(self.shards, now_ms)
+
+    def hold(self) -> None:
+        """Note that a worker listens."""
+        super().hold()
+        self.workers += 1
+
+    def let_go(self) -> None:
+        """Note that it does not any more."""
+        super().let_go()
+        self.workers -= 1
+
+    def delete(self) -> None:
+        """Delete what the test has stored, and close the connections."""
+        for shards in self._clocked:
+            delete(shards)
+            shards.servers.close()
+
+    def _connect(self, settings: Settings) -> Server | Cluster:
+        return ClockedServer(super()._connect(settings))

@@ -1,0 +1,106 @@
+"""With the fixtures of celery.contrib.pytest: their own apps, and a worker."""
+
+import time
+
+import pytest
+
+from celery_dtimer import dtimer_task
+
+
+@pytest.fixture(scope="session")
+def celery_config():
+    return {"broker_url": "memory://", "result_backend": "cache+memory://", "dtimer_metrics_port": 9540}
+
+
+@dtimer_task(name="slow")
+def slow(left):
+    time.sleep(0.02)
+    if left:
+        slow.post_in(3600, left - 1)
+    return left
+
+
+@dtimer_task(name="early", acks_late=False, bind=True, max_retries=2)
+def early(self):
+    time.sleep(0.02)
+    if self.request.retries < 2:
+        raise self.retry(countdown=60)
+    return self.request.dtimer.lateness < 1
+
+
+@dtimer_task(name="add")
+def add(x, y):
+    return x + y
+
+
+@dtimer_task(name="once", max_redeliveries=0)
+def once():
+    time.sleep(0.02)
+    raise ValueError("once")
+
+
+def test_a_worker_runs_what_comes_due(celery_worker, dtimer):
+    began = dtimer.now
+    result, first = slow.post_in(60, 2), early.post_in(30)
+    fired = dtimer.advance(days=1)
+    assert [(one.task, (one.at - began).total_seconds()) for one in fired] == [
+        ("early", 30.0),
+        ("slow", 60.0),
+        ("early", 90.0),
+        ("early", 150.0),
+        ("slow", 3660.0),
+        ("slow", 7260.0),
+    ]
+    assert (result.get(timeout=1), first.get(timeout=1)) == (2, True)
+    assert dtimer.pending() == []
+
+
+def test_the_error_of_a_task_that_a_worker_ran_is_raised(dtimer, celery_worker):
+    result = once.post_in(60)
+    with pytest.raises(ValueError, match="once"):
+        dtimer.advance(60)
+    assert result.state == "FAILURE"
+    again = once.post_in(60)
+    assert dtimer.fire(again, propagate=False).task == "once"
+
+
+def test_a_task_expires_in_a_worker_by_the_tests_time(dtimer, celery_worker):
+    dtimer.advance(days=30)
+    expired = add.post((1, 2), delay=60, expires=30, task_id="fixed", tags=["a"])
+    kept = add.post((1, 2), delay=60, expires=90)
+    assert [one.id for one in dtimer.advance(60)] == [kept.id]
+    assert expired.state == "REVOKED"
+    add.post((1, 2), delay=60, task_id="fixed")
+    assert [one.id for one in dtimer.advance(60)] == ["fixed"]
+
+
+def test_what_no_worker_consumes_is_named(dtimer, celery_worker):
+    dtimer._in_worker._looks = 20
+    slow.post((0,), delay=60, queue="elsewhere")
+    with pytest.raises(TimeoutError, match=r"Does it consume the queue[^$]*\nDue:\n  slow\(0\) in 0:00:00"):
+        dtimer.advance(60)
+
+
+def test_the_app_of_the_session(celery_session_app, dtimer):
+    assert dtimer.app is celery_session_app
+
+    @celery_session_app.task(name="add_session")
+    def add(x, y):
+        return x + y
+
+    result = add.post_in(60, 1, 2)
+    dtimer.advance(60)
+    assert result.get(timeout=1) == 3
+
+
+@pytest.mark.celery(task_always_eager=True)
+def test_an_eager_app(celery_app, dtimer):
+    @celery_app.task(name="add_eager")
+    def add(x, y):
+        return x + y
+
+    result = add.post_in(60, 1, 2)
+    assert not result.ready()
+    dtimer.advance(60)
+    assert result.get(timeout=1) == 3
+    assert add.delay(1, 2).get() == 3

@@ -1,0 +1,56 @@
+"""The kit in users' projects: pytest runs their tests in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECTS = Path(__file__).parent / "projects"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs pytest on modules of projects/, and returns what it printed."""
+
+    def run(*modules, options=(), config="", env=(), status=0):
+        for module in ("shop.py", *modules):
+            (tmp_path / module).write_text((PROJECTS / module).read_text())
+        # Celery leaves some sockets to the garbage collector.
+        ignored = "ignore:unclosed <socket:ResourceWarning"
+        (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings =\n  error\n  {ignored}\n{config}")
+        names = ("_celery_dtimer_pytest", "celery.contrib.pytest", "xdist")
+        plugins = [option for name in names for option in ("-p", name)]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *plugins, "-rA", "--tb=short", *options, *modules],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+                **dict(env),
+            },
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_app_of_a_project_is_tested_in_several_processes(run, tmp_path):
+    printed = run("test_own_app.py", options=["-n", "2"], config="dtimer_app = shop:app\n")
+    assert "7 passed" in printed
+    urls = {file.read_text() for file in tmp_path.glob("url-*")}
+    assert len(urls) == 2, "each process has a server of its own"
+    assert not any(Path(url.removeprefix("unix://")).exists() for url in urls)
+
+
+def test_the_fixtures_of_celery_are_enough(run, redis_url):
+    printed = run("test_contrib.py", config=f"dtimer_url = {redis_url}\n")
+    assert "6 passed" in printed
