@@ -16,15 +16,15 @@ def run(tmp_path):
     """Runs pytest on modules of projects/, and returns what it printed."""
 
     def run(*modules, options=(), config="", env=(), status=0):
-        for module in ("shop.py", *modules):
-            (tmp_path / module).write_text((PROJECTS / module).read_text())
+        for source, module in (("shop.py", "shop.py"), *((name, f"test_{name}") for name in modules)):
+            (tmp_path / module).write_text((PROJECTS / source).read_text())
         # Celery leaves some sockets to the garbage collector.
         ignored = "ignore:unclosed <socket:ResourceWarning"
         (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings =\n  error\n  {ignored}\n{config}")
         names = ("_celery_dtimer_pytest", "celery.contrib.pytest", "xdist")
         plugins = [option for name in names for option in ("-p", name)]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *plugins, "-rA", "--tb=short", *options, *modules],
+            [sys.executable, "-m", "pytest", *plugins, "-rA", "--tb=short", *options],
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -44,7 +44,7 @@ def run(tmp_path):
 
 
 def test_the_app_of_a_project_is_tested_in_several_processes(run, tmp_path):
-    printed = run("test_own_app.py", options=["-n", "2"], config="dtimer_app = shop:app\n")
+    printed = run("own_app.py", options=["-n", "2"], config="dtimer_app = shop:app\n")
     assert "7 passed" in printed
     urls = {file.read_text() for file in tmp_path.glob("url-*")}
     assert len(urls) == 2, "each process has a server of its own"
@@ -52,5 +52,5 @@ def test_the_app_of_a_project_is_tested_in_several_processes(run, tmp_path):
 
 
 def test_the_fixtures_of_celery_are_enough(run, redis_url):
-    printed = run("test_contrib.py", config=f"dtimer_url = {redis_url}\n")
+    printed = run("contrib.py", config=f"dtimer_url = {redis_url}\n")
     assert "6 passed" in printed
