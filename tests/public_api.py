@@ -19,6 +19,7 @@ ROOT = celery_dtimer.__name__
 MODULES = {
     ROOT: celery_dtimer.__all__,
     f"{ROOT}.signals": importlib.import_module(f"{ROOT}.signals").__all__,
+    f"{ROOT}.testing": importlib.import_module(f"{ROOT}.testing").__all__,
     f"{ROOT}.web": ["console"],
     f"{ROOT}.operating.otel": ["instrument"],
 }

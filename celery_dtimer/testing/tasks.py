@@ -35,23 +35,12 @@ class PendingTask:
     due_in: timedelta
     queue: str
     tags: tuple[str, ...]
-    content: tuple[str, str] = field(repr=False, compare=False, default=("application/json", "utf-8"))
+    _content: tuple[str, str] = field(repr=False, compare=False, default=("application/json", "utf-8"))
 
     def __str__(self) -> str:
         """Say it in one line."""
         tags = f", tags {', '.join(self.tags)}" if self.tags else ""
         return f"{shown_call(self.task, self.args, self.kwargs)} in {self.due_in}, at {self.due_at:%F %T} UTC{tags}"
-
-    def has(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> bool:
-        """Whether its arguments are these, once they were serialized as its own were; None: whatever they are."""
-        if args is not None and self._stored(list(args)) != list(self.args):
-            return False
-        return kwargs is None or self._stored(dict(kwargs)) == self.kwargs
-
-    def _stored(self, value: Any) -> Any:
-        content_type, encoding = self.content
-        _, _, data = dumps(value, serializer=registry.type_to_name[content_type])
-        return loads(data, content_type, encoding, accept=[content_type])
 
 
 @dataclass(frozen=True)
@@ -115,5 +104,19 @@ def pending_task(event: Upcoming, now: datetime) -> PendingTask:
         due_in=event.due_at - now,
         queue=event.queue,
         tags=event.tags or (),
-        content=(stored.content_type, stored.content_encoding),
+        _content=(stored.content_type, stored.content_encoding),
     )
+
+
+def has_arguments(task: PendingTask, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether a task's arguments are these, once they are serialized as its own were; None: whatever they are."""
+    content = task._content  # noqa: SLF001 - its own
+    if args is not None and _as_stored(list(args), content) != list(task.args):
+        return False
+    return kwargs is None or _as_stored(dict(kwargs), content) == task.kwargs
+
+
+def _as_stored(value: Any, content: tuple[str, str]) -> Any:
+    content_type, encoding = content
+    _, _, data = dumps(value, serializer=registry.type_to_name[content_type])
+    return loads(data, content_type, encoding, accept=[content_type])

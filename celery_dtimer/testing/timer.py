@@ -134,10 +134,10 @@ class VirtualTimer(Waiting):
         self._report_failures(propagate=propagate)
         return next((fired for fired in self._fired[first:] if fired.id == event_id), None)
 
-    # --- for virtual_timer
+    # --- inside
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def _watching(self) -> Iterator[None]:
         """Note what is posted, what runs and what fails."""
 
         def posted(id: str, **_: Any) -> None:  # noqa: A002 - the signal's name for it
@@ -163,8 +163,6 @@ class VirtualTimer(Waiting):
                 signal.connect(receiver, weak=False)
                 undone.callback(signal.disconnect, receiver)
             yield
-
-    # --- inside
 
     def _is_fired(self, task: Any) -> bool:
         return task.app is self.app and getattr(task.request, DELIVERY_HEADER, None) is not None

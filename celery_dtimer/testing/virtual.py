@@ -68,7 +68,7 @@ def virtual_timer(
         undone.enter_context(not_always_eager(app, lambda call: _is_timers(extension, call)))
         undone.enter_context(expiring(app, lambda seconds: timer.now + timedelta(seconds=seconds)))
         undone.enter_context(_never_ahead())
-        undone.enter_context(timer.watching())
+        undone.enter_context(timer._watching())  # noqa: SLF001 - its own
         yield timer
 
 

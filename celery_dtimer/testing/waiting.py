@@ -7,7 +7,7 @@ from typing import Any
 from celery_dtimer.posting.task_events import UpcomingTask
 from celery_dtimer.posting.task_timer import TaskTimer
 from celery_dtimer.testing.extension import VirtualExtension
-from celery_dtimer.testing.tasks import PendingTask, pending_task, shown_call
+from celery_dtimer.testing.tasks import PendingTask, has_arguments, pending_task, shown_call
 from celery_dtimer.timer.times import Delay, delay_to_ms, eta_to_ms, ms_to_datetime
 
 #: Tasks that are read together: at first a few, since mostly the soonest is the next.
@@ -64,7 +64,7 @@ class Waiting:
                 one
                 for one in found
                 if name in {None, one.task}
-                and one.has(args, kwargs)
+                and has_arguments(one, args, kwargs)
                 and queue in {None, one.queue}
                 and (tag is None or tag in one.tags)
             ),

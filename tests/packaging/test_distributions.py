@@ -40,8 +40,12 @@ def test_the_wheel_has_scripts_templates_static_files_and_the_mark_of_types(in_w
     assert [name for name in in_wheel if name.startswith(f"celery_dtimer/{folder}") and name.endswith(ending)]
 
 
-def test_the_wheel_installs_nothing_but_the_package(in_wheel):
-    assert {name.partition("/")[0] for name in in_wheel} == {"celery_dtimer", f"celery_dtimer-{VERSION}.dist-info"}
+def test_the_wheel_installs_nothing_but_the_package_and_its_plugin_of_pytest(in_wheel):
+    assert {name.partition("/")[0] for name in in_wheel} == {
+        "celery_dtimer",
+        "_celery_dtimer_pytest.py",
+        f"celery_dtimer-{VERSION}.dist-info",
+    }
     assert f"celery_dtimer-{VERSION}.dist-info/licenses/LICENSE" in in_wheel
     assert [name for name in in_wheel if "test_" in name or "conftest" in name] == []
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,28 @@ def test_the_app_of_a_project_is_tested_in_several_processes(run, tmp_path):
 def test_the_fixtures_of_celery_are_enough(run, redis_url):
     printed = run("contrib.py", config=f"dtimer_url = {redis_url}\n")
     assert "6 passed" in printed
+
+
+def test_pytest_starts_without_celery(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "import sys\n"
+        "def pytest_sessionfinish():\n"
+        "    assert '_celery_dtimer_pytest' in sys.modules\n"
+        "    print({name.partition('.')[0] for name in sys.modules} & {'celery', 'celery_dtimer', 'kombu', 'redis'})\n"
+    )
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): ...\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "_celery_dtimer_pytest", "-s", "-q"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert "set()" in done.stdout
+
+
+def test_the_plugin_is_the_one_that_pytest_finds():
+    entry_points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert entry_points["pytest11"] == {"dtimer": "_celery_dtimer_pytest"}

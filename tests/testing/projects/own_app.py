@@ -11,11 +11,24 @@ import shop
 import time_machine
 
 from celery_dtimer.testing import virtual_timer
+from celery_dtimer.testing.servers import embedded_url
+
+seen = []
+
+
+@shop.app.task(name="shop.look")
+def look():
+    seen.append(dt.datetime.now(dt.UTC))
+    if len(seen) == 1:
+        look.apply_async(eta=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
 
 
 @pytest.fixture(autouse=True)
-def nothing_sent():
+def empty():
     shop.sent.clear()
+    seen.clear()
+    yield
+    Path(f"url-{os.getpid()}").write_text(embedded_url())
 
 
 @pytest.mark.parametrize("order", ["A", "B", "C", "D"])
@@ -28,23 +41,10 @@ def test_the_flow_of_a_month(dtimer, order):
     assert [one.task for one in fired] == ["shop.escalate"] * 2
     assert shop.sent == [f"remind {order}", f"escalate {order}"]
     assert shop.app.AsyncResult(escalation.id).get(timeout=1) == order
-    Path(f"url-{os.getpid()}").write_text(shop.app._dtimer.settings.url)
 
 
 @pytest.mark.parametrize("library", [time_machine.travel, freezegun.freeze_time])
 def test_the_time_of_the_host_moves_with_it(dtimer, library):
-    seen = []
-
-    @shop.app.task(name="shop.look")
-    def look():
-        seen.append(dt.datetime.now(dt.UTC))
-        look_again.apply_async(eta=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
-
-    @shop.app.task(name="shop.look_again")
-    def look_again():
-        seen.append(dt.datetime.now(dt.UTC))
-
-    shop.app.conf.dtimer_takeover = 60
     began = dt.datetime(2031, 5, 1, tzinfo=dt.UTC)
     with library(began, tick=False) as frozen:
         dtimer.move_with(frozen)

@@ -8,7 +8,7 @@ import celery_dtimer
 from celery_dtimer import dtimer_task
 
 app = Celery("shop", broker="amqp://localhost:1", backend="redis://localhost:1/0")
-app.conf.update(dtimer_url="redis://localhost:1/0", dtimer_metrics_port=9540, broker_connection_timeout=1)
+app.conf.update(dtimer_url="redis://localhost:1/0", dtimer_takeover=60, dtimer_metrics_port=9540)
 celery_dtimer.install(app)
 sent = []
 
