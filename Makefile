@@ -5,6 +5,7 @@
 # make test-clocks: the tests under wrong clocks, and clocks that are set, which need libfaketime.
 # make test-servers: the timer's tests on other servers (Redis 6.2 to 8.2), and those of ACL and TLS.
 # make test-browser: the web console and the documentation's site in a real Chromium, which needs the packages chromium and npm (for axe-core).
+# make test-typing: mypy and pyright on right and wrong calls, in an environment of their own; pyright needs node.
 # make test-packaging: builds a wheel and an sdist, and installs them into empty environments.
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
@@ -13,7 +14,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser test-packaging docs docs-links lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing docs docs-links lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -24,6 +25,7 @@ SERVERS ?=
 FAILOVER_TESTS ?= tests/failover tests/cluster
 BROWSER_TESTS ?= tests/browser
 PACKAGING_TESTS ?= tests/packaging
+TYPING_TESTS ?= typing_tests
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute); WEB=1: in the browser too"
@@ -36,6 +38,7 @@ help:
 	@echo "make test-failover  those of Redis Sentinel and Redis Cluster (some minutes); FAILOVER_TESTS=... for a part of them"
 	@echo "make test-browser  those of the web console and of the documentation's site, which need chromium and npm; BROWSER_TESTS=... for a part of them"
 	@echo "make test-packaging  those of the wheel and the sdist, which are built and installed (under a minute)"
+	@echo "make test-typing  mypy and pyright on right and wrong calls, with Celery's types and without (under a minute); needs node"
 	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
@@ -64,7 +67,7 @@ test: .venv/installed-dev
 test-slow: .venv/installed-dev
 	@.venv/bin/python -m pytest -m slow -n 5 --maxschedchunk 2 $(TESTS)
 
-test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser test-packaging
+test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
@@ -105,6 +108,9 @@ docs-links: .venv/installed-docs
 test-packaging: .venv/installed-packaging
 	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PACKAGING_TESTS)
 
+test-typing: .venv/installed-dev .venv-typing/installed
+	@.venv/bin/python -m pytest -n 2 $(TYPING_TESTS)
+
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
@@ -144,5 +150,13 @@ bench: .venv/installed-dev
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group packaging
 	@touch $@
 
+# Beside celery-types, which the other environment is without. pyright gets itself by npm when it is first run.
+.venv-typing/installed: pyproject.toml .venv/installed-dev
+	@echo "installing the type checkers ..."
+	@$(PYTHON) -m venv --clear --without-pip .venv-typing
+	@.venv/bin/python -m pip --python .venv-typing/bin/python install --quiet --disable-pip-version-check --group typing --editable .
+	@.venv-typing/bin/pyright --version
+	@touch $@
+
 clean:
-	rm -rf .venv build dist celery_dtimer/_version.py .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+	rm -rf .venv .venv-typing build dist celery_dtimer/_version.py .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules

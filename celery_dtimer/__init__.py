@@ -22,7 +22,7 @@ from celery_dtimer.errors import (
 )
 from celery_dtimer.extension import DeliveryInfo
 from celery_dtimer.posting.bulk import TaskPost
-from celery_dtimer.posting.decorator import dtimer_task
+from celery_dtimer.posting.decorator import dtimer_task, timed
 from celery_dtimer.posting.install import install
 from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask
@@ -82,4 +82,5 @@ __all__ = (
     "dtimer_task",
     "get_timer",
     "install",
+    "timed",
 )

@@ -1,8 +1,6 @@
 """install(app): the one line that an existing fleet adds."""
 
-from typing import Any, TypeVar, Unpack
-
-from celery import Celery
+from typing import Any, Protocol, TypeVar, Unpack
 
 from celery_dtimer.celery_patches.apps import behind_proxy, for_each_task, name_delivery_in_requests
 from celery_dtimer.celery_patches.groups import around_groups
@@ -17,8 +15,16 @@ from celery_dtimer.posting.task import equip
 #: By their names: posting imports neither firing nor operating.
 STEPS = ("celery_dtimer.firing.bootstep:DTimerStep", "celery_dtimer.operating.bootstep:OperatingStep")
 
-#: An app, of whatever class, with tasks of whatever class.
-AppT = TypeVar("AppT", bound="Celery[Any]")
+
+class App(Protocol):
+    """A Celery app, for type checkers: with tasks of whatever class."""
+
+    @property
+    def steps(self) -> Any:
+        """What its workers consist of."""
+
+
+AppT = TypeVar("AppT", bound=App)
 
 
 def install(app: AppT, **settings: Unpack[InstallOptions]) -> AppT:

@@ -31,9 +31,8 @@ LEAVE_TIMEOUT = seconds("timeout", 10.0, most=86_400.0)
 EventHandler = Callable[[Delivery], object]
 ErrorHandler = Callable[[BaseException], object]
 
-#: A handler that is set by a decorator keeps its own type.
-OnEvent = TypeVar("OnEvent", bound=EventHandler)
-OnError = TypeVar("OnError", bound=ErrorHandler)
+#: What a handler returns: a function that is decorated keeps that.
+Returned = TypeVar("Returned")
 
 
 class Joining(StoredEvents[EventInfo, Upcoming]):
@@ -67,7 +66,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self._event_handler: EventHandler = _no_handler
         self._error_handler: ErrorHandler | None = None
 
-    def on_event(self, handler: OnEvent) -> OnEvent:
+    def on_event(self, handler: Callable[[Delivery], Returned]) -> Callable[[Delivery], Returned]:
         """Set the function that gets each delivery, in the listener's thread; usable as a decorator.
 
         A slow handler stops the listener from claiming, and its events are redelivered: hand the work to a pool of
@@ -80,7 +79,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self._event_handler = handler
         return handler
 
-    def on_error(self, handler: OnError) -> OnError:
+    def on_error(self, handler: Callable[[BaseException], Returned]) -> Callable[[BaseException], Returned]:
         """Set the function that gets the errors of the event handler and of Redis; usable as a decorator.
 
         Redis' errors are reported once when they begin; the listener goes on trying. Without a handler they
