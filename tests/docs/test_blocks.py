@@ -4,11 +4,11 @@ import re
 from functools import cache
 
 import pytest
-from examples import SYNOPSIS, celery_faults, faults, kind, shell_faults
 from markdown_it import MarkdownIt
 from pages import PAGES, REPOSITORY, Block, all_blocks, files
 
 from celery_dtimer.operating.cli import dtimer
+from examples import SYNOPSIS, celery_faults, faults, kind, shell_faults
 
 COMMAND_LINE = REPOSITORY / "docs" / "reference" / "cli.md"
 
