@@ -21,7 +21,7 @@ KEY_PREFIX = "global_keyprefix"
 
 
 class NotARedisError(ValueError):
-    """The broker is another one, or none that kombu knows."""
+    """The broker is another one, or none that kombu can load: then the text says why."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,12 @@ def shared_with_broker(app: Any) -> Address:
     try:
         address = _address(app.connection_for_write)
         differs = _address(app.connection_for_read) != address
-    except NotARedisError:
+    except NotARedisError as exc:
+        broker = f"the broker ({_shown(app.conf.broker_url)})"
+        if not exc.args:
+            raise _refused(f"{broker} is no Redis that the timer could share", "a redis:// URL") from None
         raise _refused(
-            f"the broker ({_shown(app.conf.broker_url)}) is no Redis that the timer could share", "a redis:// URL"
+            f"kombu can't load the transport of {broker}: {exc}", "a redis:// URL if the broker is no Redis"
         ) from None
     except ValueError as exc:
         wrong = str(exc)
@@ -102,8 +105,8 @@ def _address(make: Callable[[], Any]) -> Address:
     """
     try:
         connection = make()
-    except (ImportError, LookupError, NameError):
-        raise NotARedisError from None  # kombu lacks its transport, or that lacks its client
+    except (ImportError, LookupError, NameError) as exc:
+        raise _unloaded(exc) from None  # kombu lacks its transport, or that lacks its client
     except Exception as exc:  # noqa: BLE001 - kombu checks little, and its text may quote a part of the password
         raise ValueError(f"kombu can't read broker_url and its like ({type(exc).__name__})") from None
     if _driver(connection) != "redis":
@@ -131,8 +134,15 @@ def _address(make: Callable[[], Any]) -> Address:
 def _driver(connection: Any) -> str:
     try:
         return str(connection.get_transport_cls().driver_type)
-    except Exception:  # noqa: BLE001 - its module is imported, and may lack what it needs
-        raise NotARedisError from None
+    except Exception as exc:  # noqa: BLE001 - its module is imported, and may lack what it needs
+        raise _unloaded(exc) from None
+
+
+def _unloaded(exc: Exception) -> NotARedisError:
+    """Say why kombu can't load a transport: ``celery`` alone has not all that its Redis transport needs."""
+    if not isinstance(exc, ImportError):
+        return NotARedisError()
+    return NotARedisError(f"{exc} (for a Redis: pip install 'celery[redis]')")
 
 
 def _is_sentinel(connection: Any) -> bool:

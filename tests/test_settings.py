@@ -16,6 +16,7 @@ from celery import Celery
 from hypothesis import given as each
 from hypothesis import settings as trials
 from hypothesis import strategies as st
+from kombu.transport import _transport_cache
 
 import celery_dtimer
 from celery_dtimer import DTimerError, SettingsError, TimerUnavailableError, dtimer_task, get_timer, install
@@ -326,6 +327,14 @@ def test_with_another_broker_the_url_is_required(configured, broker, named):
     assert named in str(caught.value) or broker in (None, [])
     assert "dtimer_url" in str(caught.value)
     assert "redis://" in str(caught.value)
+
+
+def test_a_redis_whose_transport_kombu_cannot_load_is_not_called_another_broker(configured, monkeypatch):
+    # What celery lacks without its extra "redis": packaging, say.
+    monkeypatch.setitem(sys.modules, "kombu.transport.redis", None)
+    monkeypatch.delitem(_transport_cache, "redis", raising=False)
+    with pytest.raises(SettingsError, match=r"can't load .* \(redis://there\): .*pip install 'celery\[redis\]'"):
+        configured(broker_url="redis://there")
 
 
 # --- what kombu knows of a broker outside of its URL

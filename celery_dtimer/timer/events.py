@@ -36,7 +36,7 @@ class NewEvent:
     """
 
     id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     clock: Literal["in", "at"]
     when_ms: int
     max_redeliveries: int
@@ -170,7 +170,7 @@ class EventInfo(Plain):
     state: State
     queue: str
     due_at: datetime
-    payload: bytes
+    payload: bytes = field(repr=False)
     redeliveries: int
     max_redeliveries: int
     holder: str | None
@@ -186,7 +186,7 @@ class Upcoming(Plain):
     id: str
     queue: str
     due_at: datetime
-    payload: bytes | None
+    payload: bytes | None = field(repr=False)
     tags: tuple[str, ...] | None
 
 

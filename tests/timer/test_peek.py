@@ -97,3 +97,8 @@ def test_peek_changes_nothing(timer, store, claim, redis_client, state):
 def test_peek_of_an_instant_beyond_datetimes_says_the_last_one(timer, store):
     seed(store, event("x", 254_000_000_000_000))
     assert timer.peek("x").due_at.year == 9999
+
+
+def test_what_is_printed_of_an_event_is_not_its_payload(timer, store):
+    seed(store, event("x", FUTURE_MS, payload=b"secret"))
+    assert "secret" not in f"{timer.peek('x')} {timer.upcoming()} {timer.cancel('x')}"
