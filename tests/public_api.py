@@ -22,6 +22,8 @@ MODULES = {
     f"{ROOT}.testing": importlib.import_module(f"{ROOT}.testing").__all__,
     f"{ROOT}.web": ["console"],
     f"{ROOT}.operating.otel": ["instrument"],
+    f"{ROOT}.django.on_commit": ["DTimerDjangoTask"],
+    f"{ROOT}.django.tasks": ["DTimerBackend"],
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import current_app, states
 from celery.app.task import Context
-from celery.backends.base import DisabledBackend
+from celery.backends.base import BaseKeyValueStoreBackend
 from celery.result import EagerResult
 from celery.utils import uuid
 from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
@@ -58,9 +58,12 @@ class DTimerBackend(BaseTaskBackend):  # type: ignore[misc] # Django ships no ty
 
     @property
     def supports_get_result(self) -> bool:
-        """Whether Celery stores enough of a task: it has a result backend, and ``result_extended`` is set."""
+        """Whether Celery stores enough of a task: ``result_extended`` is set, and its backend keeps stamps.
+
+        Backends that store all as one value do: Redis, Memcached, files and others. Databases have a column each.
+        """
         app = _app()
-        return bool(app.conf.result_extended) and not isinstance(app.backend, DisabledBackend)
+        return bool(app.conf.result_extended) and isinstance(app.backend, BaseKeyValueStoreBackend)
 
     def validate_task(self, task: Task) -> None:
         """Refuse what Django refuses, and make the Celery task of what is allowed.
@@ -131,7 +134,7 @@ class DTimerBackend(BaseTaskBackend):  # type: ignore[misc] # Django ships no ty
         """
         if not self.supports_get_result:
             raise NotImplementedError(
-                "results need a result backend of Celery's, and CELERY_RESULT_EXTENDED = True in the settings"
+                "results need a result backend of Celery's that is no database, and CELERY_RESULT_EXTENDED = True"
             )
         app = _app()
         meta = app.backend.get_task_meta(result_id, cache=False)
@@ -147,7 +150,7 @@ class DTimerBackend(BaseTaskBackend):  # type: ignore[misc] # Django ships no ty
         return [
             Warning(
                 f"The task backend {self.alias!r} can't read results.",
-                hint="Give Celery a result backend, and set CELERY_RESULT_EXTENDED = True.",
+                hint="Give Celery a result backend that is no database, and set CELERY_RESULT_EXTENDED = True.",
                 id=NO_RESULTS,
             )
         ]

@@ -65,6 +65,10 @@ def meta_of(info: EventInfo) -> dict[str, Any]:
 def task_of(path: Any, stamp: Mapping[str, Any]) -> Task:
     """Return the task of a path, as it was enqueued.
 
+    Args:
+        path: The function's.
+        stamp: That of the message; empty if it was not enqueued by Django.
+
     Raises:
         TaskResultDoesNotExist: There is none.
     """
@@ -74,6 +78,8 @@ def task_of(path: Any, stamp: Mapping[str, Any]) -> Task:
         task = None
     if not isinstance(task, Task):
         raise TaskResultDoesNotExist(f"{path} is no task of Django's")
+    if not stamp:
+        return task  # called as a task of Celery's
     return task.using(
         priority=stamp["priority"],
         queue_name=stamp["queue_name"],

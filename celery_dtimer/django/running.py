@@ -60,21 +60,22 @@ def _started(celery_task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     request = celery_task.request
     stamp = _stamp_of(request)
     now = timezone.now()
+    task = task_of(celery_task.name, stamp)
     result = TaskResult(
-        task=task_of(celery_task.name, stamp),
+        task=task,
         id=request.id,
         status=TaskResultStatus.RUNNING,
-        enqueued_at=instant_of(stamp["enqueued_at"]),
+        enqueued_at=instant_of(stamp.get("enqueued_at")),
         started_at=now,
         last_attempted_at=now,
         finished_at=None,
         args=list(args),
         kwargs=kwargs,
-        backend=stamp["backend"],
+        backend=task.backend,
         errors=[],
         worker_ids=[request.hostname] if request.hostname else [],
     )
-    if not request.is_eager:
+    if stamp and not request.is_eager:
         # Celery copies it into what it stores when the task ends.
         request.stamps = {**request.stamps, STAMP: stamp_of(result)}
         celery_task.update_state(state=states.STARTED)
@@ -82,7 +83,8 @@ def _started(celery_task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _stamp_of(request: Any) -> Mapping[str, Any]:
-    stamp = request.stamps[STAMP]
+    """Return the stamp of a message; an empty one if a task is called as one of Celery's."""
+    stamp = (request.stamps or {}).get(STAMP) or {}
     found: Mapping[str, Any] = stamp[0] if isinstance(stamp, list) else stamp
     return found
 

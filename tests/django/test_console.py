@@ -169,3 +169,8 @@ def test_it_works_under_asgi(app, user, remind):
 def test_the_admins_first_page_links_to_it(client_of):
     page = text_of(client_of(is_staff=True).get("/admin/"))
     assert '<a href="/admin/dtimer/">' in page
+
+
+def test_it_stands_below_a_prefix_of_the_whole_site(client_of):
+    page = client_of(is_staff=True).get("/admin/dtimer/", SCRIPT_NAME="/shop")
+    assert 'href="/shop/admin/dtimer/events"' in text_of(page)

@@ -174,3 +174,13 @@ def test_eagerly_a_task_runs_at_once_and_its_result_is_there(app, api, tasks):
     failed = tasks.fail.enqueue()
     assert failed.status == api.TaskResultStatus.FAILED
     assert failed.errors[0].exception_class is LookupError
+
+
+def test_called_as_a_task_of_celerys_it_runs_all_the_same(app, tasks):
+    app.conf.task_always_eager = True
+    assert app.tasks["site_tasks.add"].delay(1, y=2).get() == 3
+
+
+def test_a_backend_with_columns_keeps_no_stamps_so_it_gives_no_results(make_app, tasks):
+    make_app(result_backend="rpc://", result_extended=True).set_current()
+    assert not tasks.add.get_backend().supports_get_result

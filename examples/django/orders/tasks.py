@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
 
-from celery_dtimer import dtimer_task
+from celery_dtimer.django import dtimer_task
 from orders.models import Order
 
 
