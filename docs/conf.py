@@ -5,6 +5,7 @@ The pages are plain Markdown, so that they can be read in the repository too. Wh
 ``builder/``: the contents by section, what is made of the sources, and links to files outside this folder.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -47,12 +48,15 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
-html_title = f"celery-dtimer {release}"
+# A build between two releases says so; Read the Docs adds its switch between the versions.
+released = re.fullmatch(r"(?!0\.0\.)\d+(\.\d+)+", release)
+html_title = f"celery-dtimer {release if released else '(development)'}"
 html_static_path = ["builder/static"]
 html_css_files = ["site.css"]
 # No copies of the pages' sources: the repository has them.
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": False}
 

@@ -60,10 +60,17 @@ def test_every_command_and_every_option_is_on_the_site():
 
 
 def test_every_script_is_on_the_site_with_its_arguments_reply_and_cost():
-    made = markers.MAKERS["scripts"]()
-    sections = made.split("### ")[1:]
-    assert [section.split("\n", 1)[0] for section in sections] == list(NAMES)
-    assert [section for section in sections if "reply: " not in section or "cost: " not in section] == []
+    sections = dict(part.split("\n", 1) for part in markers.MAKERS["scripts"]().split("### ")[1:])
+    assert list(sections) == list(NAMES)
+    for name, section in sections.items():
+        slots = re.findall(r"^-- ARGV\[\d+(?:\.\.)?\] (\w+(?:, \w+)*)", read(name), re.MULTILINE)
+        assert [slot for slot in slots if f"| `{slot}` |" not in section] == [], name
+        assert [part for part in ("Keys", "Reply", "Cost") if f"**{part}**: " not in section] == [], name
+
+
+def test_every_key_of_the_scripts_has_its_record_on_the_site():
+    keys = set(re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", markers.MAKERS["records"](), re.MULTILINE))
+    assert {key for pair in keys for key in pair if key} == set(TYPES) - {"layout", "wait"}
 
 
 def test_every_key_is_in_its_table_with_its_type_and_whether_it_expires():

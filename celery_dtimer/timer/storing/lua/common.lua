@@ -5,17 +5,17 @@
 -- A script reads and checks first and writes then, and what moves is in its new place before it leaves the old one.
 --
 --   events       hash    id -> event record, while it was never claimed
---   taken        hash    key -> event record, of what was claimed: leased, given back or parked
---                event record: msgpack [max_redeliveries, queue, payload, latest_ms, origin, kind, tags]
+--   taken        hash    key -> event record, of what was claimed: leased, given back or parked.
+--                event record: msgpack [max_redeliveries, queue, payload, latest_ms, origin, kind, tags].
 --                latest_ms: postponing ends there, 0 = no bound; origin: the delivery whose retry posted it, '' = none;
 --                kind: the task's name, '' = none; tags: a byte 255 between two of them, '' = none. Trailing defaults
 --                are left out.
---   leased       hash    key -> lease record
+--   leased       hash    key -> lease record.
 --                lease record: token, newline, msgpack [holder, redeliveries, due_ms, queue, max_redeliveries, error,
 --                tagged]; token '' = it waits in `due` to be claimed again; error: of its last failed delivery, left
 --                out if none; tagged: 1 = its event has tags, else left out
 --   deliveries   zset    the keys of `leased`, in the order of their names: those of one id are a range
---   parked       hash    key -> msgpack [reason, parked_ms, redeliveries, due_ms, queue, max_redeliveries, holder, error]
+--   parked       hash    key -> msgpack [reason, parked_ms, redeliveries, due_ms, queue, max_redeliveries, holder, error].
 --                holder: who had it last; error: as above. An older version wrote neither
 --   parked_at    zset    the same keys -> parked_ms
 --   parked_ids   zset    the same keys in the order of their names
@@ -25,7 +25,7 @@
 --   damaged      hash    where a record stood that can't be read -> the record
 --   promise      hash    queue -> 'at_ms listener': who wakes next, and when; nobody: it waits to be taken.
 --                        Its fields are the queues that hold anything
---   due, lease   zset    a queue's: id or key -> due_ms; key -> lapse_ms
+--   due, lease   zset    a queue's: id or key -> due_ms; key -> lapse_ms.
 --                        In `due`, what a claim met of a held kind stands BAND * n later, n being the kind's band: beyond
 --                        every instant, so that no claim comes past it again, and where all else finds it
 --   wake         list    a queue's: one token, or none
