@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from importlib import resources
 
-from celery_dtimer.timer.storing.scripts import NAMES, PARTS, read
+from celery_dtimer.timer.storing.scripts import NAMES, PARTS
+
+_FOLDER = resources.files("celery_dtimer.timer.storing").joinpath("lua")
 
 _ARGUMENT = re.compile(r"ARGV\[(\d+)\] (\w+) +(\w+)(?: +(.*))?$")
 _GROUP = re.compile(r"ARGV\[(\d+)\.\.\] (.*)$")
@@ -66,7 +69,7 @@ _PARTS = {"KEYS": "Keys", "reply": "Reply", "cost": "Cost"}
 
 def _header(name: str) -> Iterator[str]:
     """Yield the lines of the comment at the top of a script, without their dashes."""
-    for line in read(name).splitlines():
+    for line in _FOLDER.joinpath(f"{name}.lua").read_text("utf-8").splitlines():
         if not line.startswith("--"):
             return
         yield line[2:].removeprefix(" ")

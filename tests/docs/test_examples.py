@@ -10,12 +10,14 @@ import subprocess
 import sys
 
 import pytest
+from celery import Celery
 from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold, snippets
 from rig.brokers import BrokerPlace
 from rig.waiting import wait_until
 
 import celery_dtimer
 from celery_dtimer import errors
+from celery_dtimer.extension import extension_of
 from celery_dtimer.settings import NAMES, PREFIX, Settings
 from celery_dtimer.timer.options import OPTIONS
 
@@ -42,6 +44,8 @@ def test_the_examples_of_a_page_run(page, redis_server, redis_url, expected_keys
     names = {"__name__": page.stem.lower()}
     for block in snippets(page):
         block.run(names, redis_server.url_of(0)[:-1])
+    for app in [value for value in names.values() if isinstance(value, Celery)]:
+        assert extension_of(app).settings  # a wrong one raises
 
 
 def test_the_examples_of_the_example_project_run(redis_url, expected_keys):
