@@ -17,7 +17,7 @@ SHOWN = {
     "project/example-django": "examples/django/README.md",
 }
 
-_LINK = re.compile(r"(\]\()([^)\s#]+)([^)\s]*\))")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)([^)\s]*)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -29,19 +29,22 @@ def text_of(docname: str, text: str) -> str:
 def linked(docname: str, text: str) -> str:
     """Return the text of a page with its links as the site needs them.
 
-    A link to a file that has a page leads to the page, and one from such a file starts at its page. A link to another
-    file outside the folder becomes its name.
+    A link to a file that has a page leads to the page, and one from such a file starts at its page. Of a link to a
+    folder, or to a page outside this one, only the text is left.
     """
     folder = (REPOSITORY / SHOWN[docname] if docname in SHOWN else DOCS / docname).parent
     here = (DOCS / docname).parent
     pages = {REPOSITORY / file: DOCS / f"{page}.md" for page, file in SHOWN.items()}
 
     def link(found: re.Match[str]) -> str:
-        if re.match(r"\w+:", found[2]):
+        text, target, place = found.groups()
+        if re.match(r"\w+:", target):
             return found[0]
-        file = Path(os.path.normpath(folder / found[2]))
+        file = Path(os.path.normpath(folder / target))
         file = pages.get(file, file)
-        return f"{found[1]}{os.path.relpath(file, here)}{found[3]}"
+        if file.is_dir() or (file.suffix == ".md" and not file.is_relative_to(DOCS)):
+            return text
+        return f"[{text}]({os.path.relpath(file, here)}{place})"
 
     parts = _FENCE.split(text)
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in parts)

@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 from markdown_it import MarkdownIt
 from pages import PAGES, REPOSITORY, Block, all_blocks, files
+from reading import SYNOPSIS, celery_faults, faults, kind, shell_faults
 
 from celery_dtimer.operating.cli import dtimer
-from examples import SYNOPSIS, celery_faults, faults, kind, shell_faults
 
 COMMAND_LINE = REPOSITORY / "docs" / "reference" / "cli.md"
 
@@ -72,7 +72,7 @@ def test_the_synopses_of_a_command_have_all_its_options(name):
         ("pip install 'celery-dtimer[metrics]'", "there is no extra metrics"),
         (".venv/bin/python tests/attacks/none.py", "tests/attacks/none.py does not exist"),
         (".venv/bin/python tests/attacks/pools.py --natives", "tests/attacks/pools.py has no --natives"),
-        ("selery worker", "selery is a program that tests/docs/examples.py does not know"),
+        ("selery worker", "selery is a program that tests/docs/reading.py does not know"),
         ("echo 'x", "unexpected EOF"),
     ],
 )

@@ -85,8 +85,8 @@ def test_every_key_is_in_its_table_with_its_type_and_whether_it_expires():
 
 
 def test_a_file_outside_the_folder_leads_to_the_pages_of_the_site():
-    text = "[a](docs/how-to/tasks.md#tags) [b](CONTRIBUTING.md) [c](https://x.y/z.md)"
-    made = "[a](../how-to/tasks.md#tags) [b](contributing.md) [c](https://x.y/z.md)"
+    text = "[a](docs/how-to/tasks.md#tags) [b](CONTRIBUTING.md) [c](https://x.y/z.md) [`d`](LICENSE.md) [e](tests/)"
+    made = "[a](../how-to/tasks.md#tags) [b](contributing.md) [c](https://x.y/z.md) `d` e"
     assert places.linked("project/changelog", text) == made
 
 

@@ -1,6 +1,6 @@
 """The blocks of code in the pages that are no Python to be run: what each is, and what is wrong with it.
 
-python tests/docs/examples.py       # how many there are of each kind
+python tests/docs/reading.py       # how many there are of each kind
 """
 
 import ast
@@ -115,7 +115,7 @@ def shell_faults(source: str) -> Iterator[str]:
             if program in OURS:
                 yield from OURS[program](words[1:])
             elif program not in OTHERS:
-                yield f"{program} is a program that tests/docs/examples.py does not know"
+                yield f"{program} is a program that tests/docs/reading.py does not know"
 
 
 def _lines(source: str) -> list[str]:
