@@ -28,6 +28,7 @@ from celery_dtimer.posting.result import TimerResult
 from celery_dtimer.posting.task import DTimerTask
 from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
 from celery_dtimer.posting.task_timer import TaskTimer, get_timer
+from celery_dtimer.timer.async_dtimer import AsyncDTimer
 from celery_dtimer.timer.dtimer import DTimer
 from celery_dtimer.timer.events import Answer, Counts, Delivery, EventInfo, Hold, State, Upcoming
 from celery_dtimer.timer.parked import ParkedEvent, Unparked
@@ -43,6 +44,7 @@ del version
 
 __all__ = (
     "Answer",
+    "AsyncDTimer",
     "ChangeManyError",
     "Counts",
     "DTimer",

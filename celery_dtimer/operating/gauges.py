@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from celery_dtimer.counters import MOST_QUEUES, OTHERS
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.shard import Store
 
@@ -87,7 +88,7 @@ def read_gauges(shards: Shards) -> Gauges:
     for hold in holds:
         if hold.what == "queue" and (hold.name in queues or len(queues) < MOST_QUEUES):
             queues.setdefault(hold.name, QueueGauges()).held = 1
-    first = shards.upcoming(offset_ms=None, duration_ms=0, skip=0, limit=1, payloads=False)
+    first = run(shards.upcoming_steps(offset_ms=None, duration_ms=0, skip=0, limit=1, payloads=False))
     age = max(0.0, time.time() - first[0].due_at.timestamp()) if first else 0.0
     return Gauges(queues, len(holds), parked, damaged, age)
 
@@ -95,7 +96,7 @@ def read_gauges(shards: Shards) -> Gauges:
 def _rows(store: Store, groups: Sequence[Sequence[str]]) -> list[list[int]]:
     """Count the fields of QueueGauges for each group of queues, and what is parked and damaged, in one round trip."""
     spans = [("", ""), ("", 0), ("", -OVERDUE_MS), *((0, seconds * 1000) for seconds in AHEAD)]
-    replies = store.run_all([store.call("count", group, *span) for group in groups for span in spans])
+    replies = run(store.run_all_steps([store.call("count", group, *span) for group in groups for span in spans]))
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply

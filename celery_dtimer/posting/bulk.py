@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from celery_dtimer.errors import InvalidEventError
 from celery_dtimer.extension import Extension
 from celery_dtimer.posting.patience import pauses, retry_policy
+from celery_dtimer.timer.connecting.steps import Steps, run
 from celery_dtimer.timer.events import NewEvent
 from celery_dtimer.timer.posts import listed
 from celery_dtimer.timer.shown import wrong
-from celery_dtimer.timer.storing.batches import store_many
+from celery_dtimer.timer.storing.batches import store_many_steps
 from celery_dtimer.timer.times import Delay
 
 #: Options that only one post, or only all posts together, can have.
@@ -94,6 +95,7 @@ class Batch:
         self._extension = extension
         self._policy = retry_policy(extension.app, options)
         self._events: list[NewEvent] = []
+        self._stored: list[str] = []  # ids, of which monitors have not been told
         self.shift_ms = 0
         self._sent_events: dict[str, Callable[[], None]] = {}
 
@@ -106,30 +108,38 @@ class Batch:
         self._sent_events[event_id] = send
 
     def store(self, conflict: str, max_wait_ms: int) -> None:
-        """Store the events, and tell monitors of those that are stored.
+        """Store the events, and tell monitors of those that are stored, see ``store_steps``."""
+        try:
+            run(self.store_steps(conflict, max_wait_ms))
+        finally:
+            self.tell_monitors()
+
+    def store_steps(self, conflict: str, max_wait_ms: int) -> Steps[None]:
+        """Store the events.
 
         Raises:
             PostManyError: Not all are stored.
             NotReplicatedError: All are stored, and too few replicas have some of them.
         """
-        stored: list[NewEvent] = []
 
         def on_stored(event: NewEvent, due_ms: int | None) -> None:
-            stored.append(event)
+            self._stored.append(event.id)
             self._extension.counters.posted(event, due_ms, conflict)
 
-        try:
-            store_many(
-                self._extension.shards,
-                self._events,
-                conflict,
-                max_wait_ms=max_wait_ms,
-                pauses=lambda: pauses(self._policy),
-                on_stored=on_stored,
-            )
-        finally:
-            for event in stored if self._sent_events else ():
-                self.sent(event.id)
+        yield from store_many_steps(
+            self._extension.shards,
+            self._events,
+            conflict,
+            max_wait_ms=max_wait_ms,
+            pauses=lambda: pauses(self._policy),
+            on_stored=on_stored,
+        )
+
+    def tell_monitors(self) -> None:
+        """Tell monitors of the tasks that are stored by now, if they are told of any."""
+        stored, self._stored = self._stored, []
+        for event_id in stored if self._sent_events else ():
+            self.sent(event_id)
 
     def sent(self, event_id: str) -> None:
         """Tell monitors of a task, if they are told of any: it is stored, or went to the broker."""

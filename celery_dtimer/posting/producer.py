@@ -15,7 +15,6 @@ from kombu.utils.functional import ChannelPromise
 
 from celery_dtimer import message
 from celery_dtimer.errors import (
-    EventExistsError,
     InvalidEventError,
     NotReplicatedError,
     PayloadError,
@@ -23,15 +22,16 @@ from celery_dtimer.errors import (
     TimerUnavailableError,
 )
 from celery_dtimer.extension import DELIVERY_HEADER, Extension
+from celery_dtimer.posting.awaiting import Storing, put_off
 from celery_dtimer.posting.bulk import Batch
 from celery_dtimer.posting.groups import Members
 from celery_dtimer.posting.native import NativeCall
-from celery_dtimer.posting.patience import pauses
 from celery_dtimer.posting.routing import queue_of
+from celery_dtimer.posting.storing import store_steps
 from celery_dtimer.timer.checks import check_id, check_payload, check_queue, kind_of
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import NewEvent
 from celery_dtimer.timer.legible import legible
-from celery_dtimer.timer.storing.batches import post_patiently
 
 logger = logging.getLogger(__name__)
 
@@ -192,25 +192,25 @@ class TimerProducer(Producer):
         if event is None:
             self._is_stored = False
             return
-        posting, shard = self._posting, self._extension.shards.of(event.id)
+        posting = self._posting
         if posting.batch is not None:
             posting.batch.add(event)
             return
-        conflict = posting.on_conflict
+        conflict, policy = posting.on_conflict, self._policy
+        steps = store_steps(
+            self._extension, event, conflict, policy, origin=posting.origin, max_wait_ms=posting.max_wait_ms
+        )
+        later = put_off()
+        if later is not None:
+            later.events.append(Storing(steps))
+            return
         try:
-            (due_ms,) = post_patiently(
-                shard, [event], conflict, pauses(self._policy), origin=posting.origin, max_wait_ms=posting.max_wait_ms
-            )
+            run(steps)
         except NotReplicatedError as exc:
-            self._extension.counters.posted(event, None, conflict)
             if conflict != "follow":
                 raise
             # Celery would reject, and so park, the delivery that is being retried, beside the event that is stored.
             logger.warning("dtimer: task %s is retried: %s", legible(event.id), exc, extra={"dtimer_event": event.id})
-            return
-        if due_ms < 0:
-            raise EventExistsError(event_id=event.id, due_ms=-due_ms)
-        self._extension.counters.posted(event, due_ms, conflict)
 
     def _event(self, prepared: Prepared, exchange: str, routing_key: str) -> NewEvent | None:
         """Return the event that a message is stored as; None for a retry into a queue that is not the timer's."""

@@ -18,10 +18,11 @@ from celery_dtimer.timer.checks import (
     check_queues,
 )
 from celery_dtimer.timer.connecting.clients import place_of, servers_of
+from celery_dtimer.timer.connecting.steps import Steps
 from celery_dtimer.timer.events import Damaged, Delivery, EventInfo, NewEvent, OnConflict, Upcoming
 from celery_dtimer.timer.posts import Post, check_posts, new_event
 from celery_dtimer.timer.steering import Steering
-from celery_dtimer.timer.storing.batches import store_many
+from celery_dtimer.timer.storing.batches import store_many_steps
 from celery_dtimer.timer.storing.namespace import Shards
 from celery_dtimer.timer.storing.replicas import Replication
 from celery_dtimer.timer.storing.scripts import Call
@@ -159,13 +160,8 @@ class DTimer(Steering):
             NotReplicatedError: The event is stored, and fewer than ``wait_replicas`` replicas have it.
             SettingsError: The namespace has another number of shards; nothing is stored.
         """
-        event = self._new_event(Post(payload, delay, eta, id, queue, max_redeliveries, kind, tags))
-        due_ms = self.shards.of(event.id).post(
-            [event], conflict=check_conflict(on_conflict), max_wait_ms=check_max_wait(max_wait, on_conflict)
-        )[0]
-        if due_ms < 0:
-            raise EventExistsError(event_id=event.id, due_ms=-due_ms)
-        return event.id
+        post = Post(payload, delay, eta, id, queue, max_redeliveries, kind, tags)
+        return self._run(self._post_steps(post, on_conflict, max_wait))
 
     def post_many(self, posts: Iterable[Post], *, on_conflict: OnConflict = "error") -> list[str]:
         """Store many events, in batches of some hundred a round trip; all are checked before the first is sent.
@@ -179,7 +175,17 @@ class DTimer(Steering):
             NotReplicatedError: All are stored, and fewer than ``wait_replicas`` replicas have those that it names.
         """
         conflict = check_conflict(on_conflict)
-        return store_many(self.shards, [self._new_event(post) for post in check_posts(posts)], conflict)
+        events = [self._new_event(post) for post in check_posts(posts)]
+        return self._run(store_many_steps(self.shards, events, conflict))
+
+    def _post_steps(self, post: Post, on_conflict: OnConflict, max_wait: Delay | None) -> Steps[str]:
+        event = self._new_event(post)
+        due_ms = yield from self.shards.of(event.id).post_steps(
+            [event], conflict=check_conflict(on_conflict), max_wait_ms=check_max_wait(max_wait, on_conflict)
+        )
+        if due_ms[0] < 0:
+            raise EventExistsError(event_id=event.id, due_ms=-due_ms[0])
+        return event.id
 
     def _new_event(self, post: Post) -> NewEvent:
         return new_event(
@@ -191,7 +197,7 @@ class DTimer(Steering):
     def confirm(self, delivery: Delivery) -> bool:
         """End a delivered event. False, and nothing changed, if its lease is not this delivery's any more."""
         check_delivery(delivery, len(self.shards))
-        return self._decide(delivery, self.shards[delivery.shard].confirm(delivery.queue, [delivery]))
+        return self._run(self._decide(delivery, self.shards[delivery.shard].confirm(delivery.queue, [delivery])))
 
     def confirm_soon(self, delivery: Delivery) -> None:
         """End a delivered event with the listener's next round trip, without an answer: far cheaper in a flood.
@@ -212,20 +218,20 @@ class DTimer(Steering):
         backoff_ms = delay_to_ms(delay)
         store = self.shards[delivery.shard]
         call = store.release(delivery.queue, [delivery], backoff_ms=backoff_ms, counted=True, reason="released")
-        return self._decide(delivery, call)
+        return self._run(self._decide(delivery, call))
 
     def renew(self, delivery: Delivery) -> bool:
         """Keep a delivered event for another ``confirm_timeout``. False if the lease is gone."""
         check_delivery(delivery, len(self.shards))
         lease_ms = round(self.confirm_timeout * 1000)
-        return self._decide(
-            delivery, self.shards[delivery.shard].renew(delivery.queue, lease_ms, [delivery]), renewed=True
-        )
+        call = self.shards[delivery.shard].renew(delivery.queue, lease_ms, [delivery])
+        return self._run(self._decide(delivery, call, renewed=True))
 
-    def _decide(self, delivery: Delivery, call: Call, *, renewed: bool = False) -> bool:
+    def _decide(self, delivery: Delivery, call: Call, *, renewed: bool = False) -> Steps[bool]:
         if not delivery.token:
             return False
-        done = bool(self.shards[delivery.shard].ask(call)[0])
+        reply = yield from self.shards[delivery.shard].ask_steps(call)
+        done = bool(reply[0])
         listener = self._listener
         if listener is not None and not renewed:
             listener.forget(delivery)

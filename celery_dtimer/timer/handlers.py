@@ -12,13 +12,14 @@ from celery_dtimer.timer.shown import shown
 NOT_RUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
-def check_handler(handler: object, setter: str, argument: str) -> None:
+def check_handler(handler: object, setter: str, argument: str, *, awaited: bool = False) -> None:
     """Refuse a handler that can't work.
 
     Args:
         handler: The caller's.
         setter: Where, for the error.
         argument: Its argument, for the error.
+        awaited: Whether it has to be async, for an AsyncDTimer.
 
     Raises:
         HandlerError: It can't be called, not with one argument, or would not run when it is called.
@@ -27,11 +28,18 @@ def check_handler(handler: object, setter: str, argument: str) -> None:
         raise HandlerError(
             f"{setter} takes a function of one argument, {argument}, not {shown(handler)}", handler=handler
         )
-    for function in (handler, type(handler).__call__):  # an object's own may be async
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    functions = (handler, type(handler).__call__)  # an object's own may be async
+    if awaited and not any(map(inspect.iscoroutinefunction, functions)):
+        raise HandlerError(
+            f"{setter} of an AsyncDTimer takes an async function, and {named(handler)} is none: it would hold up the "
+            "event loop. Give an async one, which may hand the work to a thread with asyncio.to_thread()",
+            handler=handler,
+        )
+    for function in functions:
+        if not awaited and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
             raise HandlerError(
-                f"{setter} takes a plain function, and {named(handler)} is async: nothing would await it. Give one "
-                "that hands the work to your event loop, with asyncio.run_coroutine_threadsafe()",
+                f"{setter} takes a plain function, and {named(handler)} is async: nothing would await it. Make an "
+                "AsyncDTimer, whose handlers are async",
                 handler=handler,
             )
         if inspect.isgeneratorfunction(function):

@@ -15,7 +15,7 @@ from celery_dtimer.timer.connecting.eviction import check_eviction
 from celery_dtimer.timer.events import Delivery, EventInfo, Upcoming
 from celery_dtimer.timer.forks import tell_of_forks
 from celery_dtimer.timer.handlers import call, check_handler
-from celery_dtimer.timer.listening.config import ListenerConfig
+from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.listener import Listener
 from celery_dtimer.timer.options import MAX_EVENTS, EvictionCheck, seconds
 from celery_dtimer.timer.shown import shown
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: Wait for a listener that leaves.
 LEAVE_TIMEOUT = seconds("timeout", 10.0, most=86_400.0)
 
+#: Milliseconds after which an event whose handler failed is delivered again.
+BACKOFF_MS = 1000
+
 EventHandler = Callable[[Delivery], object]
 ErrorHandler = Callable[[BaseException], object]
 
@@ -37,6 +40,12 @@ Returned = TypeVar("Returned")
 
 class Joining(StoredEvents[EventInfo, Upcoming]):
     """The half of a DTimer that listens, see there for the arguments."""
+
+    #: Whether a delivery is still in work, so that its lease is renewed; None: no lease is.
+    _alive: Callable[[Delivery], bool] | None = None
+
+    #: The room for more deliveries; None: ``max_events`` alone counts.
+    _room: Callable[[], Room] | None = None
 
     def __init__(
         self,
@@ -63,7 +72,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
         self._listener: Listener | None = None
         self._leaving: list[Listener] = []  # told to stop, and not known to have ended
         tell_of_forks(self)
-        self._event_handler: EventHandler = _no_handler
+        self._event_handler: EventHandler = no_handler
         self._error_handler: ErrorHandler | None = None
 
     def on_event(self, handler: Callable[[Delivery], Returned]) -> Callable[[Delivery], Returned]:
@@ -102,8 +111,8 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
             EvictionPolicyError: Redis may evict the timer's keys, and ``eviction_check`` is ``"error"``.
             SettingsError: The namespace has another number of shards.
         """
-        if self._event_handler is _no_handler:
-            _no_handler()
+        if self._event_handler is no_handler:
+            no_handler()
         if self._listens:
             return
         with suppress(RedisError, OSError):
@@ -120,6 +129,8 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
                 poll_interval=self.poll_interval,
                 limit=self._limit,
                 on_error=self._report,
+                alive=self._alive,
+                room=self._room,
             )
             listener = Listener(self.shards, config if self.name is None else replace(config, name=self.name))
             # Set before it starts, since a signal's handler may interrupt this and leave.
@@ -193,7 +204,7 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
             try:
                 call(self._event_handler, delivery)
             except BaseException as exc:  # noqa: BLE001 - even a SystemExit must not end the listener's thread
-                listener.release(delivery, backoff_ms=1000, reason=f"the handler failed: {shown(exc)}")
+                listener.release(delivery, backoff_ms=BACKOFF_MS, reason=f"the handler failed: {shown(exc)}")
                 self._report(exc)
 
     def _report(self, exc: BaseException) -> None:
@@ -207,5 +218,6 @@ class Joining(StoredEvents[EventInfo, Upcoming]):
             logger.exception("dtimer: the timer's error handler failed")
 
 
-def _no_handler(_: object = None) -> NoReturn:
+def no_handler(_: object = None) -> NoReturn:
+    """Stand for the handler that is not set."""
     raise HandlerError("there is no event handler: set one with on_event() before join()")

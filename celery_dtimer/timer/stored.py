@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from celery_dtimer.errors import InvalidDelayError
 from celery_dtimer.timer.catching_up import CatchingUp
 from celery_dtimer.timer.checks import check_by, check_id, check_kind, check_queue, check_task, check_why, one_of
+from celery_dtimer.timer.connecting.steps import Steps, run
 from celery_dtimer.timer.events import Answer, Counts, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.options import count, seconds
 from celery_dtimer.timer.parking import Parking, check_ids, choice_of
@@ -47,13 +47,19 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
         namespace: Its name.
     """
 
+    #: What takes the steps of an operation; an AsyncDTimer has its own.
+    _run = staticmethod(run)
+
     def __init__(self, shards: Shards) -> None:
         self.shards = shards
         self.namespace = shards.namespace
 
     def peek(self, id: str) -> InfoT | None:  # noqa: A002 - the word of the original
         """Say where an event is: pending, leased or parked, due when, and held by whom; None if it is unknown."""
-        info = self.shards.of(check_id(id)).peek(id)
+        return self._run(self._peek_steps(check_id(id)))
+
+    def _peek_steps(self, event_id: str) -> Steps[InfoT | None]:
+        info = yield from self.shards.of(event_id).peek_steps(event_id)
         return None if info is None else self._read_info(info)
 
     def cancel(self, id: str, *, if_due_at: datetime | None = None) -> Answer:  # noqa: A002 - the word of the original
@@ -63,7 +69,7 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
             id: Its id.
             if_due_at: Only if it is due at this instant still, as ``peek`` or an earlier answer said.
         """
-        return self.shards.of(check_id(id)).cancel(id, if_due_ms=instant_of(if_due_at))
+        return self._run(self.shards.of(check_id(id)).cancel_steps(id, instant_of(if_due_at)))
 
     def change_delay(
         self,
@@ -79,7 +85,8 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
             delay: Seconds or a timedelta; negative means now.
             if_due_at: Only if it is due at this instant still.
         """
-        return self.shards.of(check_id(id)).change(id, "in", delay_to_ms(delay), if_due_ms=instant_of(if_due_at))
+        shard = self.shards.of(check_id(id))
+        return self._run(shard.change_steps(id, "in", delay_to_ms(delay), instant_of(if_due_at)))
 
     def change_eta(
         self,
@@ -89,7 +96,8 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
         if_due_at: datetime | None = None,
     ) -> Answer:
         """Let an event that waits be due at ``eta``, see ``change_delay``."""
-        return self.shards.of(check_id(id)).change(id, "at", eta_to_ms(eta), if_due_ms=instant_of(if_due_at))
+        shard = self.shards.of(check_id(id))
+        return self._run(shard.change_steps(id, "at", eta_to_ms(eta), instant_of(if_due_at)))
 
     def run_now(self, id: str, *, if_due_at: datetime | None = None) -> Answer:  # noqa: A002 - the word of the original
         """Let an event that waits be due now, see ``change_delay``. One that is parked is replayed instead."""
@@ -134,16 +142,21 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
         payloads: bool,
     ) -> list[UpcomingT]:
         choice = choice_of(tag, kind)
-        pages = self.shards.upcoming if choice is None else partial(choice.upcoming, self.shards)
-        page = pages(
-            offset_ms=_span(offset, "offset"),
-            duration_ms=_span(duration, "duration"),
-            skip=SKIP.check(skip),
-            limit=LIMIT.check(limit),
-            payloads=payloads or self._reads_payloads,
-            queue=None if queue is None else check_queue(queue),
-        )
-        return [self._read_upcoming(event, payload=payloads) for event in page]
+        page: dict[str, Any] = {
+            "offset_ms": _span(offset, "offset"),
+            "duration_ms": _span(duration, "duration"),
+            "skip": SKIP.check(skip),
+            "limit": LIMIT.check(limit),
+            "payloads": payloads or self._reads_payloads,
+            "queue": None if queue is None else check_queue(queue),
+        }
+        if choice is None:
+            return self._run(self._upcoming_steps(page, payloads))
+        return [self._read_upcoming(event, payload=payloads) for event in choice.upcoming(self.shards, **page)]
+
+    def _upcoming_steps(self, page: dict[str, Any], payloads: bool) -> Steps[list[UpcomingT]]:
+        found = yield from self.shards.upcoming_steps(**page)
+        return [self._read_upcoming(event, payload=payloads) for event in found]
 
     def leased(self, limit: int = LIMIT.default, *, skip: int = 0, queue: str | None = None) -> list[InfoT]:
         """Return a page of the events in listeners' hands, as ``peek`` shows each; the first lease to lapse first.
@@ -162,7 +175,8 @@ class StoredEvents(Parking, CatchingUp, ABC, Generic[InfoT, UpcomingT]):
 
     def count(self, offset: Delay | None = None, duration: Delay | None = None) -> Counts:
         """Count the events, reading none: pending (between the bounds of ``upcoming``), leased and parked."""
-        return self.shards.count(offset_ms=_span(offset, "offset"), duration_ms=_span(duration, "duration"))
+        bounds = {"offset_ms": _span(offset, "offset"), "duration_ms": _span(duration, "duration")}
+        return self._run(self.shards.count_steps(**bounds))
 
     def forecast(self, step: Delay = 60, intervals: int = 60, offset: Delay = 0) -> dict[str, list[int]]:
         """Count the pending events that come due in each of some intervals, reading none.

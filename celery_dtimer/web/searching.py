@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from celery_dtimer.posting.task_events import ParkedTask, TaskInfo, UpcomingTask
 from celery_dtimer.posting.task_timer import TaskTimer
 from celery_dtimer.timer.checks import check_queue, check_tag, check_task
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import State
 from celery_dtimer.web.forms import Form
 
@@ -189,7 +190,7 @@ def matching(timer: TaskTimer, wanted: Wanted) -> Matching:
     if wanted.task is None:
         # Without their payloads: the ids are enough.
         spans = {f"{name}_ms": None if value is None else round(value * 1000) for name, value in bounds.items()}
-        rows = timer.shards.upcoming(
+        steps = timer.shards.upcoming_steps(
             offset_ms=spans["offset_ms"],
             duration_ms=spans["duration_ms"],
             skip=0,
@@ -197,6 +198,7 @@ def matching(timer: TaskTimer, wanted: Wanted) -> Matching:
             payloads=False,
             queue=wanted.queue,
         )
+        rows = run(steps)
         return Matching([row.id for row in rows[:MOST_CHANGED]], len(rows) <= MOST_CHANGED, len(rows))
     until, ids, looked_at = time.monotonic() + MOST_SEARCHING, list[str](), 0
     for chunk in _chunks(timer, wanted, bounds, 0):

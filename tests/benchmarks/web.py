@@ -29,8 +29,9 @@ from rig.ports import HOST, free_port, is_open
 from rig.waiting import wait_until
 
 from celery_dtimer import get_timer
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import NewEvent
-from celery_dtimer.timer.storing.batches import store_many
+from celery_dtimer.timer.storing.batches import store_many_steps
 
 #: Name of a task and its queue: every thousandth event is of the last one, which nobody consumes.
 KINDS = [("bench_app.nothing", "later")] * 999 + [("bench_app.rare", "rare")]
@@ -55,7 +56,7 @@ def load(start: int, count: int) -> None:
             task, queue = KINDS[number % len(KINDS)]
             due_ms = int((86_400 + random.uniform(0, YEAR)) * 1000)
             events.append(NewEvent(id_of(number), payload, "in", due_ms, 20, queue, task.encode()))
-        store_many(shards, events, "error")
+        run(store_many_steps(shards, events, "error"))
 
 
 def load_in_processes(b: Bench, events: int, loaders: int, most_memory: float) -> None:

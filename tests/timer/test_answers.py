@@ -130,9 +130,11 @@ def test_a_condition_that_is_no_instant_is_refused_by_its_name(change, store, re
 
 
 def test_a_change_takes_one_call_wherever_the_event_is(change, store, claim, monkeypatch):
-    calls, run_all = [], store.run_all
+    calls, run_all = [], store.run_all_steps
     seed(store, event("x", FUTURE_MS))
-    monkeypatch.setattr(type(store), "run_all", lambda _, *some, **more: calls.append(some) or run_all(*some, **more))
+    monkeypatch.setattr(
+        type(store), "run_all_steps", lambda _, *some, **more: calls.append(some) or run_all(*some, **more)
+    )
     assert change(if_due_at=at(FUTURE_MS))
     assert len(calls) == 1
 

@@ -32,8 +32,10 @@ def test_a_key_that_the_caller_did_not_name_fails_the_script(store, redis_client
 )
 def test_an_event_in_another_queue_than_was_thought_is_found_with_a_second_call(store, ask, monkeypatch):
     seed(store, event("x", FUTURE_MS, queue="there"), event("y", FUTURE_MS, queue="here"))
-    calls, run_all = [], store.run_all
-    monkeypatch.setattr(store, "run_all", lambda *some, **options: calls.append(some) or run_all(*some, **options))
+    calls, run_all = [], store.run_all_steps
+    monkeypatch.setattr(
+        store, "run_all_steps", lambda *some, **options: calls.append(some) or run_all(*some, **options)
+    )
     assert ask(store)
     assert len(calls) == 2
     store.cancel("x")

@@ -4,6 +4,7 @@ import pytest
 from rig.keyspace import contents, finish, snapshot
 from seeds import FUTURE_MS, PAST_MS, event, seed
 
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import Counts, State
 
 
@@ -63,7 +64,7 @@ def test_what_is_of_a_held_kind_is_set_aside_once_and_does_not_hide_the_rest(sto
     assert claim() == []
     # The next instant that anybody has to do with is beyond all that is set aside, or the lapse of b's lease.
     assert int(promise(redis_client)[0]) > PAST_MS + 30
-    assert store.count() == Counts(20, 1, 0)
+    assert run(store.count_steps()) == Counts(20, 1, 0)
     store.resume_kind("proj.a")
     assert ids(claim(room=100)) == sorted(f"a{i}" for i in range(20))
     assert "holds" not in contents(redis_client)
@@ -130,7 +131,7 @@ def test_more_than_one_batch_of_a_kind_is_resumed_and_another_stays_held(store, 
     claimed = [delivery.id for _ in range(5) for delivery in claim(room=256)]
     assert len(claimed) == 1200
     assert not any(event_id.startswith("b") for event_id in claimed)
-    assert store.count() == Counts(3, 1200, 0)
+    assert run(store.count_steps()) == Counts(3, 1200, 0)
 
 
 def test_as_many_kinds_are_held_as_there_are_bands(store, redis_client):

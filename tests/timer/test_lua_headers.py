@@ -8,6 +8,7 @@ import lua_headers
 import pytest
 
 from celery_dtimer.timer import storing
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import Delivery, NewEvent, Verdict
 from celery_dtimer.timer.storing import scripts
 from celery_dtimer.timer.storing.exporting import exported
@@ -31,11 +32,13 @@ class Recorder(Store):
         super().__init__(None, KEYS)
         self.calls = []
 
-    def run_all(self, calls, *_, **__):
+    def run_all_steps(self, calls, *_, **__):
         self.calls += calls
+        yield from ()
         return [self.replies.get(call.script.name, []) for call in calls]
 
-    def queues(self, _):
+    def queues_steps(self, _):
+        yield from ()
         return [["q", "r"]]
 
     replies = {  # noqa: RUF012
@@ -71,10 +74,10 @@ def call_everything():
     recorder.change("x", "in", 5)
     recorder.change("x", "at", 5, if_due_ms=5)
     recorder.peek("x")
-    recorder.upcoming(["q"], offset_ms=None, duration_ms=None, skip=0, limit=1, payloads=False)
-    recorder.upcoming(["q", "r"], offset_ms=1, duration_ms=2, skip=0, limit=1, payloads=True)
-    recorder.count()
-    recorder.count(offset_ms=1, duration_ms=2)
+    run(recorder.upcoming_steps(["q"], offset_ms=None, duration_ms=None, skip=0, limit=1, payloads=False))
+    run(recorder.upcoming_steps(["q", "r"], offset_ms=1, duration_ms=2, skip=0, limit=1, payloads=True))
+    run(recorder.count_steps())
+    run(recorder.count_steps(offset_ms=1, duration_ms=2))
     recorder.replay("x", 5)
     recorder.unpark("drop", [("x", 0), (b"x\xff1", 0)], ["q", "r"])
     for position in (None, Position(5, b"x\xff1")):

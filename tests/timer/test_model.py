@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from rig.keyspace import contents, finish, shown, snapshot
 from seeds import FUTURE_MS, PAST_MS, event
 
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.connecting.url import connect
 from celery_dtimer.timer.events import Counts, State, Verdict
 from celery_dtimer.timer.storing.keys import Keys
@@ -465,7 +466,9 @@ class Comparison(RuleBasedStateMachine):
     def look_ahead(self):
         everything = [(i, e) for queue in QUEUES for i, e in self.model.all(queue)]
         waiting = sorted((e.waits_until_ms, e.queue, e.key or i.encode(), i) for i, e in everything if e.waits)
-        rows = self.store.upcoming(QUEUES, offset_ms=None, duration_ms=None, skip=0, limit=100, payloads=False)
+        rows = run(
+            self.store.upcoming_steps(QUEUES, offset_ms=None, duration_ms=None, skip=0, limit=100, payloads=False)
+        )
         assert [(row.id, row.queue) for row in rows] == [(i, queue) for _, queue, _, i in waiting]
         parked = sum(map(len, self.model.parked.values()))
         page = list(self.store.parked(None, limit=100, kind=b"", reason="", prefix=""))
@@ -480,7 +483,7 @@ class Comparison(RuleBasedStateMachine):
             again += one
             position = one[0][0]
         assert again == page
-        assert self.store.count() == Counts(len(waiting), len(everything) - len(waiting), parked)
+        assert run(self.store.count_steps()) == Counts(len(waiting), len(everything) - len(waiting), parked)
 
     @invariant()
     def the_keys_agree_with_each_other(self):

@@ -123,10 +123,10 @@ def test_a_listener_with_the_setting_drops_in_all_shards_and_one_without_it_does
 def test_what_is_old_is_dropped_with_a_claim_and_looked_for_at_intervals(timer, listen, monkeypatch):
     monkeypatch.setattr(old_parked, "LOOK_INTERVAL", 3600.0)
     batches = []
-    send = type(timer.shards[0]).run_all
+    send = type(timer.shards[0]).run_all_steps
     monkeypatch.setattr(
         type(timer.shards[0]),
-        "run_all",
+        "run_all_steps",
         lambda self, calls: batches.append([call.script.name for call in calls]) or send(self, calls),
     )
     listen(timer, parked_ttl=3600.0)

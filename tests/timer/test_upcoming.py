@@ -129,8 +129,13 @@ def test_what_was_given_back_is_upcoming_and_counted(timer, store, claim):
 def test_a_page_of_large_payloads_is_read_in_several_calls_of_bounded_bytes(timer, store, monkeypatch):
     size = 100_000
     timer.post_many(Post(bytes([i]) * size, eta=at(FUTURE_MS + i), id=f"{i:02}") for i in range(12))
-    read, ask = [], store.ask
-    monkeypatch.setattr(type(store), "ask", lambda _, call: read.append(ask(call)) or read[-1])
+    read, ask = [], store.ask_steps
+
+    def reading(_, call):
+        read.append((yield from ask(call)))
+        return read[-1]
+
+    monkeypatch.setattr(type(store), "ask_steps", reading)
     page = timer.upcoming(limit=10, payloads=True)
     assert [(row.id, row.payload[:1]) for row in page] == [(f"{i:02}", bytes([i])) for i in range(10)]
     assert max(sum(len(row[3]) for row in rows) for rows in read) < 256 * 1024 + size

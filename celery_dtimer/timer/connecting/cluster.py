@@ -77,6 +77,10 @@ class Cluster:
         """Return the same cluster over connections of its own, see ``Server.apart``."""
         return Cluster(self._hosts, self._connection_class, with_name(self._options, name))
 
+    def known(self) -> list[Server]:
+        """Return each node that has been spoken to."""
+        return list(self._nodes.values())
+
     def clients(self) -> list[redis.Redis]:
         """Return a client of each master, as far as that is known now."""
         if self._doubted:

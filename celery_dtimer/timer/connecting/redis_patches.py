@@ -1,5 +1,6 @@
 """Code that exists only because of redis-py; registered, see accommodations.py."""
 
+import asyncio
 import copy
 import os
 import threading
@@ -76,9 +77,14 @@ def leave_replica(client: redis.Redis, exc: Exception) -> None:
 
     The next one is made to where the URL leads now. Connections in use meet the same error, and are idle then.
     """
-    # In the scripts of a Redis 6 it is a ResponseError like any other.
-    if isinstance(exc, ReadOnlyError) or "READONLY" in str(exc):
+    if leads_to_replica(exc):
         client.connection_pool.disconnect(inuse_connections=False)
+
+
+def leads_to_replica(exc: Exception) -> bool:
+    """Whether an error says that its connection leads to a replica."""
+    # In the scripts of a Redis 6 it is a ResponseError like any other.
+    return isinstance(exc, ReadOnlyError) or "READONLY" in str(exc)
 
 
 @accommodates("all", remove_when="an interrupted read closes a sentinel's connection too", redis=4292)
@@ -92,6 +98,29 @@ class ReadsToTheEnd:
         """Read a reply."""
         options.setdefault("disconnect_on_error", True)
         return super().read_response(*args, **options)  # type: ignore[misc] # of the connection that this is mixed into
+
+
+@accommodates("all", remove_when="redis-py's asyncio sentinels take a finder of the master, and read to the end")
+class FindsMaster:
+    """Lets an asyncio connection lead to the master that sentinels name when it connects.
+
+    They are asked in a thread, by the same code as for the sync connections. redis-py's own asyncio connection of
+    sentinels keeps one open whose read was interrupted, as its sync one does.
+
+    Args:
+        masters: Has ``get_master_address``.
+    """
+
+    host: str
+    port: int
+
+    def __init__(self, *, masters: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self._masters = masters
+
+    async def _connect(self) -> None:
+        self.host, self.port = await asyncio.to_thread(self._masters.get_master_address)
+        await super()._connect()  # type: ignore[misc] # of the connection that this is mixed into
 
 
 @accommodates("all", remove_when="redis-py makes a second pool of the connections of a first")

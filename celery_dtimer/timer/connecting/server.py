@@ -43,6 +43,9 @@ class Server:
 
     in_cluster = False
 
+    #: Its asyncio connections, see links.py.
+    links: Any = None
+
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         survive_forks(client.connection_pool)
@@ -117,6 +120,10 @@ class Server:
         """Return the server of a key."""
         del key
         return self
+
+    def known(self) -> "list[Server]":
+        """Return each server that has been spoken to."""
+        return [self]
 
     def clients(self) -> list[redis.Redis]:
         """Return a client of each server that is written to, as far as that is known now."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
+from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import Damaged, Delivery
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
@@ -176,7 +177,7 @@ class ShardListener:
         if not self._loaded:
             self.store.load_scripts()
             self._loaded = True
-        replies = self.store.run_all(calls) if calls else []
+        replies = run(self.store.run_all_steps(calls)) if calls else []
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
             leases.owed = leases.owed[len(owed) :]

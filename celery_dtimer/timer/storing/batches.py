@@ -1,12 +1,12 @@
 """Many events in few calls, and the outcome of each."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from celery_dtimer.errors import NotReplicatedError, PostManyError, TimerFullError, TimerUnavailableError
+from celery_dtimer.timer.connecting.steps import Pause, Steps
 from celery_dtimer.timer.events import NewEvent
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.storing.claims import BATCH, BATCH_BYTES
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 UNTOLD = 0
 
 
-def post_patiently(
+def post_patiently_steps(
     store: Store,
     events: Sequence[NewEvent],
     conflict: str,
@@ -29,11 +29,11 @@ def post_patiently(
     *,
     origin: bytes = b"",
     max_wait_ms: int = 0,
-) -> list[int]:
+) -> Steps[list[int]]:
     """Store events of one queue as ``Store.post`` does; again, after each of the pauses, if Redis does not answer."""
     while True:
         try:
-            return store.post(events, conflict=conflict, origin=origin, max_wait_ms=max_wait_ms)
+            return (yield from store.post_steps(events, conflict=conflict, origin=origin, max_wait_ms=max_wait_ms))
         except TimerUnavailableError as exc:
             pause = next(pauses, None)
             if pause is None:
@@ -50,10 +50,10 @@ def post_patiently(
             )
             # Not with kombu's retry_over_time: where `celery worker` patches gevent in, its sleep is Python's own,
             # in which no other task runs, and no lease is renewed.
-            time.sleep(pause)
+            yield Pause(pause)
 
 
-def store_many(
+def store_many_steps(
     shards: Shards,
     events: Sequence[NewEvent],
     conflict: str,
@@ -61,7 +61,7 @@ def store_many(
     max_wait_ms: int = 0,
     pauses: Callable[[], Iterator[float]] = lambda: iter(()),
     on_stored: Callable[[NewEvent, int | None], None] | None = None,
-) -> list[str]:
+) -> Steps[list[str]]:
     """Store events in batches of a shard and a queue, and return their ids.
 
     Args:
@@ -86,7 +86,9 @@ def store_many(
     for _, group in groupby(sorted(events, key=place), key=place):
         for batch in _batches(group):
             try:
-                replies = post_patiently(shards.of(batch[0].id), batch, conflict, pauses(), max_wait_ms=max_wait_ms)
+                replies = yield from post_patiently_steps(
+                    shards.of(batch[0].id), batch, conflict, pauses(), max_wait_ms=max_wait_ms
+                )
             except NotReplicatedError as exc:
                 lacking = joined(lacking, exc)
                 replies = _replies(batch, exc.event_ids)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, Self
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from celery_dtimer.errors import SettingsError
 from celery_dtimer.timer.connecting.server import Command, Server
+from celery_dtimer.timer.connecting.steps import Sending, Steps, run
 from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.owners import DTIMER, Owner
 from celery_dtimer.timer.storing.failures import unavailable_named
@@ -68,7 +68,11 @@ class Calls:
         twin._first = first  # noqa: SLF001 - its own
         return twin
 
-    def ask(self, call: Call, *event_ids: str, behind: Sequence[Command] = ()) -> Any:
+    def ask(self, call: Call, *event_ids: str) -> Any:
+        """Send one call and return its reply, see ``ask_steps``."""
+        return run(self.ask_steps(call, *event_ids))
+
+    def ask_steps(self, call: Call, *event_ids: str, behind: Sequence[Command] = ()) -> Steps[Any]:
         """Send one call, again with the keys of each queue that it asks for.
 
         Args:
@@ -86,10 +90,10 @@ class Calls:
             call.args[NAMED[call.script.name]] if call.script.name in NAMED else call.script.name, *event_ids
         ):
             for _ in range(MOST_QUESTIONS):
-                replies = self.run_all([call], behind, patience=TIMEOUT)
+                replies = yield from self.run_all_steps([call], behind, patience=TIMEOUT)
                 reply = replies[0]
                 if isinstance(reply, Exception):
-                    raise self.explained(call, reply)
+                    raise (yield from self._explain_steps(call, reply))
                 if not (isinstance(reply, list) and reply and reply[0] == b"QUEUES"):
                     return replies if behind else reply
                 call = self._with_queues(call, reply)
@@ -109,7 +113,7 @@ class Calls:
         operation = next(iter(calls.values())).script.name
         for _ in range(MOST_QUESTIONS):
             with unavailable_named(operation, *left):
-                found = self.run_all(list(left.values()), patience=TIMEOUT)
+                found = run(self.run_all_steps(list(left.values()), patience=TIMEOUT))
                 refused: Exception | None = None
                 asking: dict[str, Call] = {}
                 for (event_id, call), reply in zip(left.items(), found, strict=True):
@@ -134,33 +138,43 @@ class Calls:
         self._usual = queues[-1:]
         return replace(call, keys=tuple(dict.fromkeys((*call.keys, *self.keys.named((), queues)))))
 
-    def run_all(self, calls: Sequence[Call], behind: Sequence[Command] = (), *, patience: float = 0.0) -> list[Any]:
+    def run_all_steps(
+        self, calls: Sequence[Call], behind: Sequence[Command] = (), *, patience: float = 0.0
+    ) -> Steps[list[Any]]:
         """Send calls in one round trip; a refused one has its error for a reply.
 
         Args:
             calls: The calls.
-            behind: Commands that follow the only call, see ``ask``.
+            behind: Commands that follow the only call, see ``ask_steps``.
             patience: Seconds to wait for a cluster that is changing.
         """
-        send = partial(self.server.send, together=bool(behind), patience=patience)
-        replies = send([*(self._command(call, "EVALSHA") for call in calls), *behind])
+        server, together = self.server, bool(behind)
+        replies: list[Any] = yield Sending(
+            server, [*(self._command(call, "EVALSHA") for call in calls), *behind], together, patience
+        )
         for i, call in enumerate(calls):
             if isinstance(replies[i], NoScriptError):
                 # EVAL keeps the script for the next time.
-                replies[i], *replies[len(calls) :] = send([self._command(call, "EVAL"), *behind])
+                again = Sending(server, [self._command(call, "EVAL"), *behind], together, patience)
+                replies[i], *replies[len(calls) :] = yield again
             if isinstance(replies[i], ResponseError) and str(replies[i]).startswith("LAYOUT"):
                 # The script found another layout than ours, or none, and changed nothing.
-                self.check_layout()
-                replies[i], *replies[len(calls) :] = send([self._command(call, "EVAL"), *behind])
+                yield from self.check_layout_steps()
+                again = Sending(server, [self._command(call, "EVAL"), *behind], together, patience)
+                replies[i], *replies[len(calls) :] = yield again
         return replies
 
     def load_scripts(self) -> None:
-        """Send all scripts ahead, so that no call of run_all is sent again after the ones behind it."""
+        """Send all scripts ahead, so that no call of run_all_steps is sent again after the ones behind it."""
         for reply in self.server.send([("SCRIPT LOAD", load(name).source) for name in NAMES]):
             if isinstance(reply, Exception):
                 raise reply
 
     def check_layout(self) -> None:
+        """Make sure that the namespace has our layout, see ``check_layout_steps``."""
+        run(self.check_layout_steps())
+
+    def check_layout_steps(self) -> Steps[None]:
         """Make sure that the namespace has our layout and our number of shards; write both down if it is new.
 
         A namespace that lost all its data is new: the first to notice writes both down again, first in the first
@@ -171,12 +185,12 @@ class Calls:
             redis.RedisError, OSError: Redis did not answer.
         """
         if self._first is not None:
-            self._first.check_layout()
+            yield from self._first.check_layout_steps()
         key = self.keys.layout
-        found = self._plain("GET", key)
+        found = yield from self._plain_steps("GET", key)
         if found is None:
-            self._plain("SET", key, self._layout, "NX")
-            found = self._plain("GET", key)
+            yield from self._plain_steps("SET", key, self._layout, "NX")
+            found = yield from self._plain_steps("GET", key)
         if found != self._layout.encode():
             raise self._misfit(found or b"")
 
@@ -198,17 +212,25 @@ class Calls:
         )
 
     def queues(self, operation: str) -> list[list[str]]:
+        """Return the names of the queues that hold anything, see ``queues_steps``."""
+        return run(self.queues_steps(operation))
+
+    def queues_steps(self, operation: str) -> Steps[list[list[str]]]:
         """Return the names of the queues that hold anything, in portions for one call each; one at least.
 
         Args:
             operation: The operation that needs them, for the error.
         """
         with unavailable_named(operation):
-            names = sorted(text_of(name)[0] for name in self._plain("HKEYS", self.keys.promise))
+            found = yield from self._plain_steps("HKEYS", self.keys.promise)
+            names = sorted(text_of(name)[0] for name in found)
         return [names[i : i + MOST_QUEUES] for i in range(0, max(1, len(names)), MOST_QUEUES)]
 
     def _plain(self, *command: Any) -> Any:
-        reply = self.server.send([command], patience=TIMEOUT)[0]
+        return run(self._plain_steps(*command))
+
+    def _plain_steps(self, *command: Any) -> Steps[Any]:
+        reply = (yield Sending(self.server, [command], patience=TIMEOUT))[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -225,14 +247,19 @@ class Calls:
         return Call(script, self.keys.named(script.keys, queues), args)
 
     def explained(self, call: Call, exc: Exception) -> Exception:
+        """Return an error that names the key of a wrong type, see ``_explain_steps``."""
+        return run(self._explain_steps(call, exc))
+
+    def _explain_steps(self, call: Call, exc: Exception) -> Steps[Exception]:
         """Return an error with the name of the key that has a wrong type, if that is the reason and Redis tells."""
         if "WRONGTYPE" not in str(exc):
             return exc
+        keys = (*call.keys, self.keys.layout)
         try:
-            kinds = self.server.send([("TYPE", key) for key in (*call.keys, self.keys.layout)])
+            kinds = yield Sending(self.server, [("TYPE", key) for key in keys])
         except (RedisError, OSError):
             return exc
-        for key, kind in zip((*call.keys, self.keys.layout), kinds, strict=True):
+        for key, kind in zip(keys, kinds, strict=True):
             wanted = self.keys.type_of(key)
             found = kind.decode() if isinstance(kind, bytes) else kind
             if isinstance(found, str) and found not in ("none", wanted):

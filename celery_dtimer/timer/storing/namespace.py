@@ -17,6 +17,7 @@ from celery_dtimer.timer.checks import kind_of
 from celery_dtimer.timer.connecting.cluster import Cluster
 from celery_dtimer.timer.connecting.naming import listener_name, seen
 from celery_dtimer.timer.connecting.server import Server
+from celery_dtimer.timer.connecting.steps import Steps, run
 from celery_dtimer.timer.events import Counts, Damaged, EventInfo, Hold, Upcoming
 from celery_dtimer.timer.owners import DTIMER, Owner
 from celery_dtimer.timer.parked import ParkedEvent
@@ -37,6 +38,9 @@ BY_SINCE = attrgetter("since", "what", "name")
 
 #: The order of what is parked.
 BY_POSITION = itemgetter(0)
+
+#: What reads a page of the pending events of some queues of a shard.
+Part = Callable[..., Steps[list[Upcoming]]]
 
 T = TypeVar("T")
 
@@ -122,7 +126,13 @@ class Shards:
 
     def count(self, *, offset_ms: int | None = None, duration_ms: int | None = None) -> Counts:
         """Count events; the offset and duration bound the pending ones."""
-        counts = [store.count(offset_ms=offset_ms, duration_ms=duration_ms) for store in self]
+        return run(self.count_steps(offset_ms=offset_ms, duration_ms=duration_ms))
+
+    def count_steps(self, *, offset_ms: int | None = None, duration_ms: int | None = None) -> Steps[Counts]:
+        """Count events, see ``count``."""
+        counts = []
+        for store in self:
+            counts.append((yield from store.count_steps(offset_ms=offset_ms, duration_ms=duration_ms)))  # noqa: PERF401 - it yields
         return Counts(
             pending=sum(count.pending for count in counts),
             leased=sum(count.leased for count in counts),
@@ -227,7 +237,7 @@ class Shards:
         found = {info.id: info for store in self for info in store.peek_many([i for i in ids if self.of(i) is store])}
         return [found[event_id] for event_id in dict.fromkeys(ids) if event_id in found]
 
-    def upcoming(
+    def upcoming_steps(
         self,
         *,
         offset_ms: int | None,
@@ -236,25 +246,26 @@ class Shards:
         limit: int,
         payloads: bool,
         queue: str | None = None,
-    ) -> list[Upcoming]:
+    ) -> Steps[list[Upcoming]]:
         """Return a page of the pending events, of one queue or of all, soonest first."""
-        parts = [
-            partial(store.upcoming, queues, offset_ms=offset_ms, duration_ms=duration_ms)
-            for store in self
-            for queues in ([[queue]] if queue is not None else store.queues("upcoming"))
-        ]
-        skips = _skips(parts, skip) if len(parts) > 1 else [skip]
+        parts: list[Part] = []
+        for store in self:
+            portions = [[queue]] if queue is not None else (yield from store.queues_steps("upcoming"))
+            parts += [
+                partial(store.upcoming_steps, queues, offset_ms=offset_ms, duration_ms=duration_ms)
+                for queues in portions
+            ]
+        skips = (yield from _skips_steps(parts, skip)) if len(parts) > 1 else [skip]
         if skips is None:
             return []
         left = skip - sum(skips)
-        pages = [
-            part(skip=skipped, limit=left + limit, payloads=payloads)
-            for part, skipped in zip(parts, skips, strict=True)
-        ]
+        pages = []
+        for part, skipped in zip(parts, skips, strict=True):
+            pages.append((yield from part(skip=skipped, limit=left + limit, payloads=payloads)))
         return list(heapq.merge(*pages, key=SOONEST_FIRST))[left : left + limit]
 
 
-def _skips(parts: Sequence[Callable[..., list[Upcoming]]], skip: int) -> list[int] | None:
+def _skips_steps(parts: Sequence[Part], skip: int) -> Steps[list[int] | None]:
     """Return the number of events of each part to leave out unread: together ``skip`` of all, or some less.
 
     Returns:
@@ -265,11 +276,10 @@ def _skips(parts: Sequence[Callable[..., list[Upcoming]]], skip: int) -> list[in
         # Of the n events that are `step` further on in their parts, the soonest has fewer than n * step before
         # it: those of its own part may be left out.
         step = max(1, left // len(parts))
-        ahead = [
-            (SOONEST_FIRST(event), number)
-            for number, part in enumerate(parts)
-            for event in part(skip=skips[number] + step - 1, limit=1, payloads=False)
-        ]
+        ahead = []
+        for number, part in enumerate(parts):
+            found = yield from part(skip=skips[number] + step - 1, limit=1, payloads=False)
+            ahead += [(SOONEST_FIRST(event), number) for event in found]
         if not ahead:
             return None
         skips[min(ahead)[1]] += step

@@ -7,6 +7,7 @@ if the namespace has another layout or number of shards.
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from celery_dtimer.timer.connecting.steps import Steps, run
 from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.events import Answer, Counts, Damaged, EventInfo, NewEvent, State, Upcoming
 from celery_dtimer.timer.storing.calls import tags_of, text_of
@@ -39,6 +40,12 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
     def post(
         self, events: Sequence[NewEvent], *, conflict: str = "error", origin: bytes = b"", max_wait_ms: int = 0
     ) -> list[int]:
+        """Store events of one queue in one call, see ``post_steps``."""
+        return run(self.post_steps(events, conflict=conflict, origin=origin, max_wait_ms=max_wait_ms))
+
+    def post_steps(
+        self, events: Sequence[NewEvent], *, conflict: str = "error", origin: bytes = b"", max_wait_ms: int = 0
+    ) -> Steps[list[int]]:
         """Store events of one queue in one call.
 
         Args:
@@ -61,7 +68,8 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
             args.append(b"\xff".join((event.kind, *map(str.encode, event.tags))) if event.tags else event.kind)
         self._usual = (events[0].queue,)
         behind = self.replication.behind(self.keys.wait if conflict in MAY_WRITE_NOTHING else None)
-        reply = self.ask(self.call("post", self._usual, *args), *(event.id for event in events), behind=behind)
+        call = self.call("post", self._usual, *args)
+        reply = yield from self.ask_steps(call, *(event.id for event in events), behind=behind)
         due: list[int] = reply[0] if behind else reply
         if behind:
             stored = [event.id for event, due_ms in zip(events, due, strict=True) if due_ms >= 0]
@@ -72,13 +80,24 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
 
     def cancel(self, event_id: str, *, if_due_ms: int | None = None) -> Answer:
         """End an event, unless it is in a listener's hands, or due at another instant than ``if_due_ms``."""
-        return answer_of(event_id, self.ask(self.cancelling(event_id, if_due_ms), event_id))
+        return run(self.cancel_steps(event_id, if_due_ms))
+
+    def cancel_steps(self, event_id: str, if_due_ms: int | None = None) -> Steps[Answer]:
+        """End an event, see ``cancel``."""
+        return answer_of(event_id, (yield from self.ask_steps(self.cancelling(event_id, if_due_ms), event_id)))
 
     def change(
         self, event_id: str, clock: Literal["in", "at"], when_ms: int, *, if_due_ms: int | None = None
     ) -> Answer:
         """Move an event that waits, unless it is due at another instant than ``if_due_ms``."""
-        return answer_of(event_id, self.ask(self.changing(event_id, clock, when_ms, if_due_ms), event_id))
+        return run(self.change_steps(event_id, clock, when_ms, if_due_ms))
+
+    def change_steps(
+        self, event_id: str, clock: Literal["in", "at"], when_ms: int, if_due_ms: int | None = None
+    ) -> Steps[Answer]:
+        """Move an event that waits, see ``change``."""
+        call = self.changing(event_id, clock, when_ms, if_due_ms)
+        return answer_of(event_id, (yield from self.ask_steps(call, event_id)))
 
     def cancelling(
         self, event_id: str, if_due_ms: int | None = None, *, if_tag: str = "", if_kind: bytes = b""
@@ -101,7 +120,12 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
 
     def peek(self, event_id: str) -> EventInfo | None:
         """Return an event's state, or None if it is unknown."""
-        return info_of(event_id, self.ask(self.call("peek", self._usual, event_id), event_id))
+        return run(self.peek_steps(event_id))
+
+    def peek_steps(self, event_id: str) -> Steps[EventInfo | None]:
+        """Return an event's state, see ``peek``."""
+        call = self.call("peek", self._usual, event_id)
+        return info_of(event_id, (yield from self.ask_steps(call, event_id)))
 
     def lapses(self, queues: Sequence[str], most: int) -> list[tuple[int, str]]:
         """Return when the leases of some queues lapse, in milliseconds, and of which ids; of each queue the first."""
@@ -123,7 +147,7 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
         found = (info_of(event_id, replies[event_id]) for event_id in event_ids)
         return [info for info in found if info is not None]
 
-    def upcoming(
+    def upcoming_steps(
         self,
         queues: Sequence[str],
         *,
@@ -132,7 +156,7 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
         skip: int,
         limit: int,
         payloads: bool,
-    ) -> list[Upcoming]:
+    ) -> Steps[list[Upcoming]]:
         """Return a page of the pending events of some queues, soonest first; a large one is read in several calls."""
         found: list[Upcoming] = []
         rows_a_call = MOST_ROWS_WITH_PAYLOADS if payloads else MOST_ROWS
@@ -140,7 +164,8 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
         while len(found) < limit:
             most = min(limit - len(found), part)
             args = (or_empty(offset_ms), or_empty(duration_ms), skip + len(found), most)
-            rows = self.ask(self.call("upcoming", queues, *args, PAGE_BYTES if payloads else 0))
+            call = self.call("upcoming", queues, *args, PAGE_BYTES if payloads else 0)
+            rows = yield from self.ask_steps(call)
             found += [
                 Upcoming(
                     text_of(row[0])[0],
@@ -155,10 +180,12 @@ class Store(Claims, Holds, Limits, Parking, Selecting):
                 break
         return found
 
-    def count(self, *, offset_ms: int | None = None, duration_ms: int | None = None) -> Counts:
+    def count_steps(self, *, offset_ms: int | None = None, duration_ms: int | None = None) -> Steps[Counts]:
         """Count events; the offset and duration bound the pending ones."""
         args = (or_empty(offset_ms), or_empty(duration_ms))
-        rows = [self.ask(self.call("count", queues, *args)) for queues in self.queues("count")]
+        rows = []
+        for queues in (yield from self.queues_steps("count")):
+            rows.append((yield from self.ask_steps(self.call("count", queues, *args))))  # noqa: PERF401 - it yields
         # Each row counts all parked and damaged events.
         return Counts(sum(row[0] for row in rows), sum(row[1] for row in rows), rows[-1][2], rows[-1][3])
 
