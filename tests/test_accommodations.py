@@ -9,14 +9,14 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from celery_dtimer.accommodations import ACCOMMODATIONS, Accommodation
-from celery_dtimer.celery_patches import apps, masking, pools, testing, watching, worker
+from celery_dtimer.celery_patches import apps, backends, masking, pools, testing, watching, worker
 from celery_dtimer.firing import threads
 from celery_dtimer.timer.connecting import redis_patches
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 #: Imported, since each notes its own.
-MODULES = (apps, masking, pools, redis_patches, testing, threads, watching, worker)
+MODULES = (apps, backends, masking, pools, redis_patches, testing, threads, watching, worker)
 
 
 def oldest_supported():

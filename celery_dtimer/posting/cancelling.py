@@ -1,5 +1,6 @@
 """Ending a task that waits: in the timer, and in the result backend, so that nobody waits for its result in vain."""
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery_dtimer.celery_patches.apps import known_task
 from celery_dtimer.extension import Extension
 from celery_dtimer.message import StoredMessage, UnknownFormatError, decode, readable_body
+from celery_dtimer.timer.connecting.steps import run_awaited
 from celery_dtimer.timer.events import Answer
 
 logger = logging.getLogger(__name__)
@@ -40,11 +42,23 @@ def cancel_task(extension: Extension, task_id: str, *, if_due_ms: int | None = N
 
 def on_cancelled(extension: Extension, task_id: str, answer: Answer) -> None:
     """Count a task that was cancelled, and tell its result backend; do nothing if it was not."""
-    if not answer:
-        return
-    extension.counters.cancelled(task_id, answer)
-    if time.monotonic() >= extension.backend_rests_until:
+    if _is_told(extension, task_id, answer):
         _revoke_result(extension, task_id, answer)
+
+
+async def cancel_task_awaited(extension: Extension, task_id: str, *, if_due_ms: int | None = None) -> Answer:
+    """End a task, see ``cancel_task``; the result backend is told in a thread, since Celery's code waits for it."""
+    answer = await run_awaited(extension.shards.of(task_id).cancel_steps(task_id, if_due_ms))
+    if _is_told(extension, task_id, answer):
+        await asyncio.to_thread(_revoke_result, extension, task_id, answer)
+    return answer
+
+
+def _is_told(extension: Extension, task_id: str, answer: Answer) -> bool:
+    """Count a task that was cancelled; return whether its result backend is to be told."""
+    if answer:
+        extension.counters.cancelled(task_id, answer)
+    return bool(answer) and time.monotonic() >= extension.backend_rests_until
 
 
 def _revoke_result(extension: Extension, task_id: str, answer: Answer) -> None:

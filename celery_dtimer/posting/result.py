@@ -10,10 +10,11 @@ from celery.result import AsyncResult, EagerResult
 
 from celery_dtimer.celery_patches.apps import Native
 from celery_dtimer.extension import ATTRIBUTE, Extension, extension_of
-from celery_dtimer.posting.cancelling import cancel_task
+from celery_dtimer.posting.cancelling import cancel_task, cancel_task_awaited
 from celery_dtimer.posting.eta import delay_of, eta_of
 from celery_dtimer.posting.generic import GenericResult, R_co
 from celery_dtimer.posting.task_events import TaskInfo
+from celery_dtimer.timer.connecting.steps import run_awaited
 from celery_dtimer.timer.events import Answer
 from celery_dtimer.timer.storing.shard import Store
 from celery_dtimer.timer.times import Delay
@@ -55,6 +56,27 @@ class TimerResult(GenericResult[R_co]):
         """Let the task be due now. The answer is falsy, and nothing changed, if it does not wait."""
         return self.change_delay(0, if_due_at=if_due_at)
 
+    async def apeek(self) -> TaskInfo | None:
+        """Await what ``peek`` says."""
+        info = await run_awaited(self._shard.peek_steps(self.id))
+        return None if info is None else TaskInfo.of(info)
+
+    async def acancel(self, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Do what ``cancel`` does, and await the answer."""
+        return await cancel_task_awaited(self._timer, self.id, if_due_ms=_instant(if_due_at))
+
+    async def achange_delay(self, delay: Delay, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Do what ``change_delay`` does, and await the answer."""
+        return await run_awaited(self._shard.change_steps(self.id, "in", delay_of(delay), _instant(if_due_at)))
+
+    async def achange_eta(self, eta: datetime | str, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Do what ``change_eta`` does, and await the answer."""
+        return await run_awaited(self._shard.change_steps(self.id, "at", eta_of(eta), _instant(if_due_at)))
+
+    async def arun_now(self, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Do what ``run_now`` does, and await the answer."""
+        return await self.achange_delay(0, if_due_at=if_due_at)
+
     @property
     def _shard(self) -> Store:
         return self._timer.shards.of(self.id)
@@ -88,6 +110,25 @@ class NeverPosted:
         return self.cancel(if_due_at=if_due_at)
 
     def run_now(self, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Say that there is no event."""
+        return self.cancel(if_due_at=if_due_at)
+
+    async def apeek(self) -> None:
+        """Return None: there is no event."""
+
+    async def acancel(self, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Say that there is no event."""
+        return self.cancel(if_due_at=if_due_at)
+
+    async def achange_delay(self, delay: Delay, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Say that there is no event."""
+        return self.change_delay(delay, if_due_at=if_due_at)
+
+    async def achange_eta(self, eta: datetime | str, *, if_due_at: datetime | str | None = None) -> Answer:
+        """Say that there is no event."""
+        return self.change_eta(eta, if_due_at=if_due_at)
+
+    async def arun_now(self, *, if_due_at: datetime | str | None = None) -> Answer:
         """Say that there is no event."""
         return self.cancel(if_due_at=if_due_at)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery_dtimer.celery_patches.apps import Native, known_task, running_request
 from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo, Extension, extension_of
+from celery_dtimer.posting.awaiting import put_off
 from celery_dtimer.posting.eta import delay_of, eta_of
 from celery_dtimer.posting.groups import Members, members_of
 from celery_dtimer.posting.native import NativeCall, Retried
@@ -146,10 +147,14 @@ class SentEvents:
     def publish(self, kind: str, fields: dict[str, Any], producer: Any, **options: Any) -> None:
         """Publish with a producer of the broker's in place of ours, as soon as the task is stored."""
         del producer
-        if self._batch is None:
-            self._publish(kind, fields, options)
+        publish = partial(self._publish, kind, fields, options)
+        later = put_off()
+        if self._batch is not None:
+            self._batch.tell_sent(fields["uuid"], publish)
+        elif later is not None and later.events:
+            later.events[-1].tell.append(publish)
         else:
-            self._batch.tell_sent(fields["uuid"], partial(self._publish, kind, fields, options))
+            publish()
 
     def _publish(self, kind: str, fields: dict[str, Any], options: dict[str, Any]) -> None:
         # In place of the post's own retries: a post waits no longer for monitoring than for one more try.

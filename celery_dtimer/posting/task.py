@@ -3,11 +3,13 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
 from typing import Any, Unpack
 
 from celery_dtimer.errors import PayloadError
 from celery_dtimer.extension import extension_of
+from celery_dtimer.posting.awaiting import awaited
 from celery_dtimer.posting.bulk import Batch, TaskPost, check_common, check_posts
 from celery_dtimer.posting.eta import delay_of, eta_of
 from celery_dtimer.posting.generic import GenericTask, P, R_co
@@ -93,6 +95,26 @@ class DTimerTask(GenericTask[P, R_co]):
         """
         return post(self, args, kwargs, dict(options), delay=delay, eta=eta)
 
+    async def apost_in(self, delay: Delay, /, *args: P.args, **kwargs: P.kwargs) -> TimerResult[R_co]:
+        """Do what ``post_in`` does, and await that the task is stored; raises what it raises."""
+        return await awaited(self.app, partial(self.post_in, delay, *args, **kwargs))
+
+    async def apost_at(self, eta: Eta, /, *args: P.args, **kwargs: P.kwargs) -> TimerResult[R_co]:
+        """Do what ``post_at`` does, and await that the task is stored; raises what it raises."""
+        return await awaited(self.app, partial(self.post_at, eta, *args, **kwargs))
+
+    async def apost(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        delay: Delay | None = None,
+        eta: Eta | None = None,
+        **options: Unpack[PostOptions],
+    ) -> TimerResult[R_co]:
+        """Do what ``post`` does, and await that the task is stored; raises what it raises."""
+        return await awaited(self.app, partial(self.post, args, kwargs, delay=delay, eta=eta, **options))
+
     def post_many(
         self,
         posts: Iterable[TaskPost | tuple[Any, ...] | list[Any]],
@@ -146,9 +168,9 @@ def hint_at_post(
 
 
 #: The methods by which a task is posted.
-METHODS = {
-    method.__name__: method
-    for method in (DTimerTask.post_in, DTimerTask.post_at, DTimerTask.post, DTimerTask.post_many)
+METHODS: dict[str, Any] = {
+    name: vars(DTimerTask)[name]
+    for name in ("post_in", "post_at", "post", "post_many", "apost_in", "apost_at", "apost")
 }
 
 
