@@ -75,6 +75,15 @@ class ClockedServer(Server):
         )
         return replies
 
+    def awaited(self, commands: Sequence[Command]) -> tuple[Server, Sequence[Command]]:
+        """Return the server itself, and the commands as they go by the clock of the test."""
+        return self._server, [in_test_time(command) for command in commands]
+
+    def known(self) -> list[Server]:
+        """Return each server that has been spoken to."""
+        known: list[Server] = self._server.known()
+        return known
+
     def connection(self) -> ConnectionInterface:
         """Return a connection for the caller alone."""
         connection: ConnectionInterface = self._server.connection()

@@ -15,9 +15,8 @@ from celery_dtimer.timer.times import Delay
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Functions that are awaited with a delivery, or with an error.
-EventHandlerT = TypeVar("EventHandlerT", bound=Callable[[Delivery], Awaitable[object]])
-ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[BaseException], Awaitable[object]])
+#: What an async handler returns, and is awaited: a function that is decorated keeps that.
+Awaited = TypeVar("Awaited", bound=Awaitable[object])
 
 
 def awaited(
@@ -112,7 +111,7 @@ class AsyncDTimer:
 
     # --- listening
 
-    def on_event(self, handler: EventHandlerT) -> EventHandlerT:
+    def on_event(self, handler: Callable[[Delivery], Awaited]) -> Callable[[Delivery], Awaited]:
         """Set the async function that gets each delivery, in a task of its own; usable as a decorator.
 
         When it returns, the event is confirmed. While it runs, the lease is renewed, and it counts for ``max_events``.
@@ -124,7 +123,7 @@ class AsyncDTimer:
         self._timer.on_event(handler)
         return handler
 
-    def on_error(self, handler: ErrorHandlerT) -> ErrorHandlerT:
+    def on_error(self, handler: Callable[[BaseException], Awaited]) -> Callable[[BaseException], Awaited]:
         """Set the async function that gets the errors of the event handler and of Redis; usable as a decorator.
 
         Raises:

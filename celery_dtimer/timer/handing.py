@@ -12,7 +12,7 @@ from celery_dtimer.timer.connecting.steps import Steps, run_awaited
 from celery_dtimer.timer.dtimer import DTimer
 from celery_dtimer.timer.events import Delivery
 from celery_dtimer.timer.handlers import check_handler
-from celery_dtimer.timer.joining import BACKOFF_MS, LEAVE_TIMEOUT, OnError, OnEvent, no_handler
+from celery_dtimer.timer.joining import BACKOFF_MS, LEAVE_TIMEOUT, Returned, no_handler
 from celery_dtimer.timer.listening.config import Room
 from celery_dtimer.timer.listening.listener import Listener
 from celery_dtimer.timer.shown import shown
@@ -53,13 +53,13 @@ class Handing(DTimer):
         self._leavers: set[asyncio.Task[None]] = set()
         self._queue: asyncio.Queue[tuple[Listener, Delivery] | None] | None = None
 
-    def on_event(self, handler: OnEvent) -> OnEvent:
+    def on_event(self, handler: Callable[[Delivery], Returned]) -> Callable[[Delivery], Returned]:
         """Set the handler, see AsyncDTimer."""
         check_handler(handler, "on_event()", "the delivery", awaited=True)
         self._event_handler = handler
         return handler
 
-    def on_error(self, handler: OnError) -> OnError:
+    def on_error(self, handler: Callable[[BaseException], Returned]) -> Callable[[BaseException], Returned]:
         """Set the handler of errors, see AsyncDTimer."""
         check_handler(handler, "on_error()", "the exception", awaited=True)
         self._error_handler = handler

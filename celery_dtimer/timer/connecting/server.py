@@ -100,6 +100,10 @@ class Server:
             pause = min(LOOK_LAST, 2 * pause)
         return [_reply(client, reply) for reply in replies]
 
+    def awaited(self, commands: Sequence[Command]) -> "tuple[Server, Sequence[Command]]":
+        """Return the server that awaited calls send commands to, and the commands as they are sent."""
+        return self, commands
+
     def connection(self) -> ConnectionInterface:
         """Return a connection for the caller alone, to be connected and closed by it."""
         pool = self.client.connection_pool

@@ -71,8 +71,9 @@ async def run_awaited(steps: Steps[T]) -> T:
             try:
                 replies: Any = None
                 if isinstance(step, Sending):
-                    link = await links_of(step.server).of_this_loop()
-                    replies = await link.send(step.commands)
+                    server, commands = step.server.awaited(step.commands)
+                    link = await links_of(server).of_this_loop()
+                    replies = await link.send(commands)
                 else:
                     await asyncio.sleep(step.seconds)
             except BaseException as exc:  # noqa: BLE001 - the operation's own to handle, or to let pass
