@@ -1,5 +1,6 @@
 """Time passes when a test says so, and what comes due runs, each at its own instant."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_month_of_reminders(app, dtimer, note, ran):
     assert ran == ["remind 2", ("escalate 2", 37 * DAY)]
     assert open_.successful()
     assert dtimer.pending() == []
+
+
+def test_an_awaited_post_goes_by_the_same_time(dtimer, note, ran):
+    async def main():
+        kept, moved, cancelled = [await note.apost_in(timedelta(days=1), what) for what in "abc"]
+        assert (await kept.apeek()).due_at == dtimer.now + timedelta(days=1)
+        assert await moved.achange_delay(timedelta(days=2))
+        assert await cancelled.acancel()
+
+    asyncio.run(main())
+    dtimer.advance(days=3)
+    assert ran == [("a", DAY), ("b", 2 * DAY)]
 
 
 def test_tasks_run_in_the_order_of_their_instants(dtimer, note, ran):
