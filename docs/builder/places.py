@@ -15,6 +15,7 @@ SHOWN = {
     "project/tests": "tests/README.md",
     "project/example": "example_project/README.md",
     "project/example-django": "examples/django/README.md",
+    "project/example-fastapi": "examples/fastapi/README.md",
 }
 
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)([^)\s]*)\)")
