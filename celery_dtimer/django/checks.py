@@ -41,13 +41,14 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def _in_lowercase() -> Iterator[CheckMessage]:
     """Yield an error for each setting that Django leaves out of the project's for its small letters."""
+    namespace = next((app.namespace for app in installed_apps() if app.namespace), "CELERY")
     module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", None) or "")
     for name, value in vars(module).items() if module else ():
         low = name.lower()
         if PREFIX not in low or name.isupper() or callable(value) or isinstance(value, ModuleType):
             continue
         if low.partition(PREFIX)[2] in NAMES:
-            right = name.upper() if name.upper().startswith("CELERY_") else f"CELERY_{name}".upper()
+            right = f"{namespace}_{PREFIX}{low.partition(PREFIX)[2]}".upper()
             yield Error(
                 f"{name} is not read: Django reads settings in capitals only.", hint=f"Write {right}.", id=IN_LOWERCASE
             )

@@ -1,7 +1,8 @@
 """The console as a view of Django: for the staff, and for those of them who may change tasks.
 
 The console is an ASGI application, and Django calls views under WSGI and ASGI. a2wsgi runs it in a thread with a loop
-of its own, and is called like a WSGI application in both cases.
+of its own, and is called like a WSGI application in both cases. Where threads are greenlets, that loop would run in the
+thread of all of them, and Django would refuse them its database from then on; so there the console does not start.
 """
 
 from functools import cache
@@ -14,6 +15,7 @@ from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse
 from django.utils.encoding import iri_to_uri
 from django.views.decorators.csrf import csrf_exempt
+from kombu.utils.compat import detect_environment
 from starlette.requests import Request
 
 from celery_dtimer.celery_patches.apps import behind_proxy
@@ -27,6 +29,12 @@ USER = "dtimer.user"
 
 #: What the console is told of a request, beside its headers.
 PASSED_ON = ("REQUEST_METHOD", "CONTENT_TYPE", "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR")
+
+#: The answer of a process that gevent or eventlet has patched.
+IN_GREENLETS = (
+    "The console can't run in a process of greenlets (gevent, eventlet). Serve its URL from another process, or start "
+    "one of its own: celery -A PROJECT dtimer web"
+)
 
 
 @csrf_exempt  # the console's forms have a token of their own, and it looks at the Origin
@@ -42,6 +50,8 @@ def console_page(request: HttpRequest, page: str = "", write_permission: str = P
     Raises:
         NotInstalledError: ``install(app)`` was not called.
     """
+    if detect_environment() != "default":
+        return HttpResponse(IN_GREENLETS, status=501, content_type="text/plain")
     application = _console(behind_proxy(current_app), request.user.has_perm(write_permission))
     answer: dict[str, Any] = {}
 

@@ -2,7 +2,14 @@
 
 from django.urls import path
 
-from celery_dtimer.django.console import console_page
+try:
+    from celery_dtimer.django.console import console_page
+except ModuleNotFoundError as exc:
+    if exc.name != "a2wsgi":
+        raise
+    raise ModuleNotFoundError(
+        "the console needs a2wsgi, which is not installed: pip install 'celery-dtimer[django]'", name=exc.name
+    ) from exc
 
 app_name = "dtimer"
 

@@ -3,12 +3,15 @@
 import asyncio
 import html
 import re
+import subprocess
+import sys
 from urllib.parse import urlencode
 
 import pytest
 from django.test import AsyncClient, Client
 
 from celery_dtimer.django import console
+from celery_dtimer.web import live
 
 #: What a browser says when a form of ours is sent.
 OURS = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
@@ -33,8 +36,10 @@ def user():
 
 
 @pytest.fixture
-def client_of(app, user):
+def client_of(app, user, monkeypatch):
     """A browser of a user who has signed in, with Django's own protection of forms on."""
+    for name in ("ANSWER", "FIRST_ANSWER"):
+        monkeypatch.setattr(live, name, 0.01)  # no worker is there to answer
 
     def client_of(**flags):
         client = Client(enforce_csrf_checks=True)
@@ -98,7 +103,7 @@ def test_the_pages_find_each_other_and_their_files(client_of):
     assert "default-src 'none'" in answer["content-security-policy"]
     links = set(re.findall(r'(?:href|src)="(/[^"]*)"', text_of(answer)))
     assert {"/admin/dtimer/events", "/admin/dtimer/holds"} <= links
-    for link in links:
+    for link in links - {"/admin/dtimer/health"}:  # it asks workers, and waits for their answers
         assert link.startswith("/admin/dtimer/")
         assert client.get(html.unescape(link)).status_code == 200
     assert client.get("/admin/dtimer/nothing").status_code == 404
@@ -174,3 +179,26 @@ def test_the_admins_first_page_links_to_it(client_of):
 def test_it_stands_below_a_prefix_of_the_whole_site(client_of):
     page = client_of(is_staff=True).get("/admin/dtimer/", SCRIPT_NAME="/shop")
     assert 'href="/shop/admin/dtimer/events"' in text_of(page)
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["celery_dtimer.django", "django.contrib.contenttypes", "django.contrib.auth"])
+import asyncio, django, types
+django.setup()
+from django.test import RequestFactory
+from celery_dtimer.django.console import console_page
+request = RequestFactory().get("/")
+request.user = types.SimpleNamespace(is_active=True, is_staff=True)
+answer = console_page(request)
+assert (answer.status_code, asyncio._get_running_loop()) == (501, None), answer
+assert b"celery -A PROJECT dtimer web" in answer.content
+"""
+
+
+@pytest.mark.slow
+def test_in_a_process_of_greenlets_it_says_why_it_does_not_run():
+    done = subprocess.run([sys.executable, "-c", GREENLETS], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
