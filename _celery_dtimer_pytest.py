@@ -4,6 +4,7 @@ It stands outside of the package, since pytest imports it in every project where
 imports Celery, and is imported by the first test that asks for a fixture.
 """
 
+import inspect
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Set ``dtimer`` up before a test's worker: a worker keeps to the settings that it begins with."""
+    """Set ``dtimer`` up before all that a test asks for: a worker keeps to the settings that it begins with."""
     for item in items:
         names = getattr(item, "fixturenames", [])
         if "dtimer" in names and "celery_worker" in names:
+            asked = {"celery_worker", *inspect.signature(getattr(item, "obj", print)).parameters}
             names.remove("dtimer")
-            names.insert(names.index("celery_worker"), "dtimer")
+            names.insert(min(names.index(name) for name in asked if name in names), "dtimer")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 import time
 from typing import Any
 
-from celery_dtimer.extension import Extension
+from celery import bootsteps
+
+from celery_dtimer.extension import Extension, extension_of
 from celery_dtimer.settings import Settings
 from celery_dtimer.testing.clock import ClockedServer, delete, set_clock
 from celery_dtimer.timer.connecting.cluster import Cluster
@@ -20,13 +22,13 @@ class VirtualExtension(Extension):
 
     Attributes:
         now_ms: The test's time, in milliseconds since 1970.
-        workers: Number of workers of the app that run in this process.
+        consumers: Those of the app's workers that run in this process.
     """
 
     def __init__(self, app: Any, given: dict[str, Any]) -> None:
         super().__init__(app, given)
         self.now_ms = time.time_ns() // 1_000_000
-        self.workers = 0
+        self.consumers: list[Any] = []
         self._clocked: list[Shards] = []
 
     @property
@@ -43,15 +45,11 @@ class VirtualExtension(Extension):
         self.now_ms = now_ms
         set_clock(self.shards, now_ms)
 
-    def hold(self) -> None:
-        """Note that a worker listens."""
-        super().hold()
-        self.workers += 1
-
-    def let_go(self) -> None:
-        """Note that it does not any more."""
-        super().let_go()
-        self.workers -= 1
+    @property
+    def in_flight(self) -> int:
+        """How many events the workers of this process have claimed and not decided."""
+        dispatchers = (consumer.dtimer.dispatcher for consumer in self.consumers)
+        return sum(dispatcher.info()["in_flight"] for dispatcher in dispatchers if dispatcher is not None)
 
     def delete(self) -> None:
         """Delete what the test has stored, and close the connections."""
@@ -61,3 +59,22 @@ class VirtualExtension(Extension):
 
     def _connect(self, settings: Settings) -> Server | Cluster:
         return ClockedServer(super()._connect(settings))
+
+
+class KnownStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships no types
+    """Tells the extension of a worker of this process, as long as it lives."""
+
+    name = "dtimer_known"
+    requires = ("celery_dtimer.firing.bootstep:DTimerStep",)
+
+    def create(self, consumer: Any) -> None:
+        """Say that it is there."""
+        extension = extension_of(consumer.app)
+        if isinstance(extension, VirtualExtension):
+            extension.consumers.append(consumer)
+
+    def shutdown(self, consumer: Any) -> None:
+        """Say that it is not any more."""
+        extension = extension_of(consumer.app)
+        if isinstance(extension, VirtualExtension) and consumer in extension.consumers:
+            extension.consumers.remove(consumer)

@@ -51,7 +51,7 @@ class InProcess:
             alone: Whether nothing else is due. If not, it is made due a millisecond before all others first.
 
         Raises:
-            NotRegistered: The app has no task of its name; it waits again.
+            celery.exceptions.NotRegistered: The app has no task of its name; it waits again.
         """
         store = self._extension.shards.of(event_id)
         if not alone and not store.change(event_id, "at", due_ms - 1, if_due_ms=due_ms):

@@ -109,8 +109,9 @@ class InWorker:
             due = self._due()
             if due and look % WAKE_EVERY == 0:
                 wake(self._extension.shards, sorted({task.queue for task in due}))
-            leased = self._extension.shards.count().leased
-            busy = due or leased or once - self._seen or any(map(is_ours, requests_in_pool()))
+            # In the order in which a task goes through them: what has left one is in the next, or was.
+            claimed = due or self._extension.shards.count().leased or once - self._seen or self._extension.in_flight
+            busy = claimed or any(map(is_ours, requests_in_pool()))
             # Another thread may have kept the requests from being read: look twice.
             nothing = 0 if busy else nothing + 1
             if nothing > 1:

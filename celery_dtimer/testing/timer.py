@@ -80,7 +80,7 @@ class VirtualTimer(Waiting):
 
         Raises:
             ValueError: It is no time to come.
-            NotRegistered: A task is due that the app does not have.
+            celery.exceptions.NotRegistered: A task is due that the app does not have.
             TimeoutError: The worker has not run what is due.
             RuntimeError: Tasks go on posting tasks for the same instant.
             Exception: Whatever a task raises, see ``propagate``.
@@ -96,9 +96,11 @@ class VirtualTimer(Waiting):
                 raise RuntimeError(
                     f"{MOST_AT_ONCE} tasks ran at one instant: does one post itself without a delay?{self._shown()}"
                 )
-            once = self._in_worker.prepare((event.id for event in batch), now_ms) if self._extension.workers else set()
+            once = (
+                self._in_worker.prepare((event.id for event in batch), now_ms) if self._extension.consumers else set()
+            )
             self._move(now_ms)
-            if self._extension.workers:
+            if self._extension.consumers:
                 self._in_worker.settle(once)
                 self._report_failures(propagate=propagate)
             else:
@@ -122,12 +124,12 @@ class VirtualTimer(Waiting):
         """
         event_id = task if isinstance(task, str) else task.id
         now_ms = self._extension.now_ms
-        once = self._in_worker.prepare([event_id], now_ms) if self._extension.workers else set()
+        once = self._in_worker.prepare([event_id], now_ms) if self._extension.consumers else set()
         answer = self.timer.run_now(event_id)
         if not answer or answer.queue is None:
             raise LookupError(f"no task with the id {event_id} waits, it is {answer.state or 'unknown'}{self._shown()}")
         first = len(self._fired)
-        if self._extension.workers:
+        if self._extension.consumers:
             self._in_worker.settle(once)
         elif not self._in_process.fire(event_id, answer.queue, now_ms, now_ms, alone=False):
             raise LookupError(f"the task with the id {event_id} is held{self._shown()}")

@@ -12,7 +12,7 @@ from celery_dtimer.extension import ATTRIBUTE, Extension
 from celery_dtimer.posting.install import install
 from celery_dtimer.posting.options import POSTING_OPTION
 from celery_dtimer.posting.sending import posting_for
-from celery_dtimer.testing.extension import VirtualExtension
+from celery_dtimer.testing.extension import KnownStep, VirtualExtension
 from celery_dtimer.testing.servers import url_for_tests
 from celery_dtimer.testing.timer import VirtualTimer
 from celery_dtimer.timer.listening import shard_round
@@ -35,7 +35,8 @@ def virtual_timer(
         patience: Seconds that ``advance`` waits for a worker at each instant.
 
     Raises:
-        RuntimeError: There is no Redis to test with, or a worker of the app has started before.
+        RuntimeError: There is no Redis to test with, the app's timer is virtual already, or a worker of the app has
+            started before.
         ValueError: ``results`` is neither.
     """
     if results not in ("memory", "app"):
@@ -45,11 +46,16 @@ def virtual_timer(
     if not isinstance(before, Extension):
         install(app)
         before = getattr(app, ATTRIBUTE)
-    if before.is_held:
-        raise RuntimeError(
+    taken = ""
+    if isinstance(before, VirtualExtension):
+        taken = "the app's timer is a virtual one already: end that before another begins"
+    elif before.is_held:
+        taken = (
             "a worker of this app listens already, and keeps to the settings that it began with: start it after the "
             "virtual timer (a celery_session_worker can't be used, celery_worker can)"
         )
+    if taken:
+        raise RuntimeError(taken)
     fixed = {
         "url": url_for_tests(url),
         "namespace": f"test-{uuid.uuid4().hex}",
@@ -68,6 +74,8 @@ def virtual_timer(
         undone.enter_context(not_always_eager(app, lambda call: _is_timers(extension, call)))
         undone.enter_context(expiring(app, lambda seconds: timer.now + timedelta(seconds=seconds)))
         undone.enter_context(_never_ahead())
+        app.steps["consumer"].add(KnownStep)
+        undone.callback(app.steps["consumer"].discard, KnownStep)
         undone.enter_context(timer._watching())  # noqa: SLF001 - its own
         yield timer
 

@@ -28,8 +28,9 @@ TESTS_README = REPOSITORY / "tests" / "README.md"
 EXAMPLE_PROJECT = REPOSITORY / "example_project" / "README.md"
 RUNNABLE = [page for page in PAGES if page not in (TUTORIAL, TESTS_README, EXAMPLE_PROJECT) and snippets(page)]
 
-#: Names with the settings' prefix that are none: a decorator, an attribute of tasks, what log records carry, commands.
-OTHER_NAMES = {"task", "options", "event", "listener", "pause", "resume"}
+#: Names with the settings' prefix that are none: a decorator, an attribute of tasks, what log records carry, commands,
+#: options of pytest's configuration.
+OTHER_NAMES = {"task", "options", "event", "listener", "pause", "resume", "app", "results"}
 
 
 def text_of(pages):

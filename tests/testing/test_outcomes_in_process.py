@@ -201,12 +201,18 @@ def test_a_test_leaves_the_app_and_redis_as_they_were(app, make_app, redis_url, 
     assert "left" not in state.revoked
 
 
-def test_the_virtual_timer_is_for_an_app_without_a_worker(app, redis_url):
+def test_the_virtual_timer_is_for_an_app_without_a_worker_or_another_one(app, redis_url):
     app._dtimer.give({"url": redis_url})
     app._dtimer.hold()
     with pytest.raises(RuntimeError, match="a worker of this app listens already"), virtual_timer(app, url=redis_url):
         pass
     app._dtimer.let_go()
+    with (
+        virtual_timer(app, url=redis_url),
+        pytest.raises(RuntimeError, match="is a virtual one already"),
+        virtual_timer(app, url=redis_url),
+    ):
+        pass
 
 
 def test_results_stay_where_the_app_has_them_if_that_is_said(make_app, redis_url):

@@ -52,6 +52,7 @@ def test_the_app_of_a_project_is_tested_in_several_processes(run, tmp_path):
     assert not any(Path(url.removeprefix("unix://")).exists() for url in urls)
 
 
+@pytest.mark.slow
 def test_the_fixtures_of_celery_are_enough(run, redis_url):
     printed = run("contrib.py", config=f"dtimer_url = {redis_url}\n")
     assert "6 passed" in printed

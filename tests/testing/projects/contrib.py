@@ -39,7 +39,12 @@ def once():
     raise ValueError("once")
 
 
-def test_a_worker_runs_what_comes_due(celery_worker, dtimer):
+@pytest.fixture
+def worker(celery_worker):
+    return celery_worker
+
+
+def test_a_worker_runs_what_comes_due(worker, dtimer):
     began = dtimer.now
     result, first = slow.post_in(60, 2), early.post_in(30)
     fired = dtimer.advance(days=1)
