@@ -1,55 +1,67 @@
-"""Tests of the shop. Each is a transaction that is never committed, so what waits for its commit is captured."""
+"""Tests of the shop.
 
+Each is a transaction that is never committed, so what waits for its commit is captured. The test decides what time it
+is for the timer, whose events are in a namespace of their own meanwhile.
+"""
+
+from datetime import timedelta
+
+from django.conf import settings
 from django.core import mail
 from django.test import TestCase
 from shop.celery import app
 
-from celery_dtimer import get_timer
+from celery_dtimer.testing import virtual_timer
 from orders import services
 from orders.models import Order
-from orders.tasks import cancel, remind
 
 
 class OrderTest(TestCase):
-    """What is posted and cancelled."""
+    """What becomes of an order as time passes."""
 
     def setUp(self) -> None:
-        """End what a test has left waiting."""
-        timer = get_timer(app)
-        self.addCleanup(lambda: timer.cancel_many([event.id for event in timer.upcoming()]))
+        """Let time stand still."""
+        self.timer = self.enterContext(virtual_timer(app, url=settings.CELERY_DTIMER_URL))
 
     def order(self) -> Order:
         """Place an order, and commit it."""
         with self.captureOnCommitCallbacks(execute=True):
             return services.place_order("ada@example.com")
 
-    def test_an_order_is_reminded_of(self) -> None:
-        """Its reminder waits, under the id that the order has."""
-        order = self.order()
-        event = get_timer(app).peek(order.timer_id)
-        self.assertEqual((event.task, event.args), ("orders.tasks.remind", f"({order.pk},)"))
+    def later(self, delay: timedelta) -> None:
+        """Let time pass. What comes due runs, and commits."""
+        with self.captureOnCommitCallbacks(execute=True):
+            self.timer.advance(delay)
 
-    def test_an_order_that_is_rolled_back_is_not(self) -> None:
-        """Nothing is posted before the commit."""
-        services.place_order("ada@example.com")
-        self.assertEqual(get_timer(app).count().pending, 0)
+    def test_an_order_is_reminded_of_and_cancelled(self) -> None:
+        """Both in their time, and not before."""
+        order = self.order()
+        self.timer.assert_posted("orders.tasks.remind", args=[order.pk], in_=settings.SHOP_REMIND_AFTER)
+        self.later(settings.SHOP_REMIND_AFTER - timedelta(milliseconds=1))
+        self.assertEqual(mail.outbox, [])
+        self.later(timedelta(milliseconds=1))
+        self.assertEqual([message.subject for message in mail.outbox], ["Please pay"])
+        self.later(settings.SHOP_CANCEL_AFTER)
+        order.refresh_from_db()
+        self.assertEqual(order.state, Order.State.CANCELLED)
 
     def test_a_payment_ends_the_reminder(self) -> None:
         """It is cancelled at the commit."""
         order = self.order()
         with self.captureOnCommitCallbacks(execute=True):
             self.assertTrue(services.pay(order.pk))
-        self.assertIsNone(get_timer(app).peek(order.timer_id))
+        self.assertEqual(self.timer.pending(), [])
         self.assertFalse(services.pay(order.pk))
 
-    def test_a_reminder_posts_the_end_of_the_order_once(self) -> None:
-        """A task is a function, too; a second run after a crash keeps the one end."""
+    def test_a_payment_between_reminder_and_end_counts(self) -> None:
+        """The end is cancelled, too."""
         order = self.order()
-        for _ in range(2):
-            with self.captureOnCommitCallbacks(execute=True):
-                remind(order.pk)
-        self.assertEqual(get_timer(app).peek(f"cancel-order-{order.pk}").task, "orders.tasks.cancel")
-        self.assertEqual(mail.outbox[0].subject, "Please pay")
-        cancel(order.pk)
-        order.refresh_from_db()
-        self.assertEqual(order.state, Order.State.CANCELLED)
+        self.later(settings.SHOP_REMIND_AFTER)
+        with self.captureOnCommitCallbacks(execute=True):
+            services.pay(order.pk)
+        self.assertEqual(self.timer.pending(), [])
+
+    def test_an_order_that_is_rolled_back_is_not_reminded_of(self) -> None:
+        """Nothing is posted before the commit."""
+        services.place_order("ada@example.com")
+        self.assertEqual(self.timer.pending(), [])

@@ -1,7 +1,6 @@
 """Settings of a shop on one machine. A real one gets its secrets from elsewhere, and has DEBUG off."""
 
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ CELERY_BROKER_URL = f"{REDIS_URL}/1"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_DTIMER_URL = f"{REDIS_URL}/0"
-CELERY_DTIMER_NAMESPACE = "shop-tests" if "test" in sys.argv else "shop"
+CELERY_DTIMER_NAMESPACE = "shop"
 
 SECRET_KEY = "for this example alone"
 DEBUG = True
