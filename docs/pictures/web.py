@@ -90,6 +90,7 @@ def main(wanted: list[str]) -> None:
         camera = Camera(browser, fleet.start_writing_console(), wanted)
         at_rest(fleet, camera)
         seeds.incident(fleet)
+        fleet.timer.limit_catch_up(2, why="the warehouse answers slowly", by="ann@ops-1")
         camera.take("incident", "/", height=1000, settle=SETTLED)
 
 

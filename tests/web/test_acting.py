@@ -181,7 +181,9 @@ def test_the_catch_up_limit_is_shown_set_and_ended(writer, timer, remind):
     said = text_of(writer.get("/holds").text)
     assert "At most 0.5 a second of what is overdue by more than 10 s" in said
     assert "the <i>database</i>" in said
-    assert "Catch-up limit : at most 0.5 a second of 1 long overdue; 2 s at that rate." in text_of(writer.get("/").text)
+    said = text_of(writer.get("/").text)
+    assert "Catch-up limit : at most 0.5 a second of 1 long overdue; 2 s at that rate; since" in said
+    assert "by mia: the <i>database</i>" in said
     assert writer.confirm({"do": "catch-up"}, rate="fast").status_code == 400
     assert writer.confirm({"do": "catch-up"}, rate="-1").status_code == 400
     assert "the catch-up limit is ended" in text_of(writer.confirm({"do": "catch-up-default"}).text)
