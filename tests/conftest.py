@@ -20,7 +20,7 @@ pytest.register_assert_rewrite("rig.core")
 
 declared.install()
 
-pytest_plugins = ["rig.plugin", "rig.timed"]
+pytest_plugins = ["celery_dtimer.testing.nodes.plugin", "rig.plugin", "rig.timed"]
 
 LAST_CONFIRMS = 5.0  # seconds; a worker takes some milliseconds
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from rig.containers import ProcessDocker
 from rig.ports import HOST, free_port, is_open
 from rig.processes import NodeProcess
 from rig.projects import WorkerApp, loaded_project
-from rig.recipes import IMPORTED
+from rig.recipes import IMPORTED, recipes
 from rig.servers import RedisServer
 from rig.waiting import wait_until
 from rig.workers import WorkerStarter
 
 from celery_dtimer import get_timer
+from celery_dtimer.testing.nodes.engine import ProcessDocker
 
 HERE = Path(__file__).parent
 START_TIMEOUT = 30.0  # seconds; a start takes one or two, and the machine may be busy
@@ -77,7 +77,7 @@ def running_fleet(**server_options: str) -> Iterator[Fleet]:
     """A Redis and the project, without any worker or console yet."""
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer(options=server_options))
-        docker = ProcessDocker()
+        docker = ProcessDocker(recipes())
         stack.callback(docker.close)
         volume = docker.volumes.create(f"project-{uuid.uuid4()}")
         environment = {

@@ -12,84 +12,37 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import kombu.pools
 import pytest
 from celery import Celery
-from pytest_celery import (
-    CELERY_REDIS_BACKEND,
-    CELERY_REDIS_BROKER,
-    CeleryTestBackend,
-    CeleryTestBroker,
-    CeleryTestWorker,
-    CeleryWorkerContainer,
-)
+from pytest_celery import CELERY_REDIS_BROKER, CeleryWorkerContainer
 from pytest_celery.vendors.worker import tasks as pytest_celery_tasks
 
 from celery_dtimer.operating.workers import ASKING
-from rig import node_utils
+from celery_dtimer.testing.nodes.engine import ProcessDocker
+from celery_dtimer.testing.nodes.recipes import Recipe
 from rig.brokers import BrokerPlace, filesystem_broker, memory_broker, rabbitmq_broker, sqs_broker
-from rig.containers import ProcessDocker
-from rig.docker_tools import adapt
 from rig.projects import PROJECT_MODULE, WorkerApp, loaded_project
 from rig.rabbitmq import RabbitServer
+from rig.recipes import recipes
 from rig.servers import RedisServer
 from rig.sqs import SqsServer
-from rig.workers import QUICK_START, WorkerNode, WorkerStarter
+from rig.workers import QUICK_START, WorkerStarter
 
-LOG_TAIL = 20_000  # characters of each node's log in the report of a failed test
 BROKER_DATABASE, RESULT_DATABASE = 1, 2  # apart from the timer's, so that its keys are alone in database 0
 SETUP_APP_MODULE = "app"  # pytest-celery's name for it
 
-running_docker = pytest.StashKey[ProcessDocker]()
 
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the nodes wrote when a test fails; they live until its teardown."""
-    report = yield
-    docker = item.config.stash.get(running_docker, None)
-    if report.failed and docker is not None:
-        for node in docker.containers.list():
-            title = f"log of {' '.join(node.command) or node.image} ({node.name}, {node.status})"
-            report.sections.append((title, node.logs().decode(errors="replace")[-LOG_TAIL:]))
-    return report
-
-
-# Overrides of pytest-celery's and pytest_docker_tools' fixtures
+# What differs from the published fixtures
 
 
 @pytest.fixture(scope="session")
-def docker_client(request: pytest.FixtureRequest) -> Iterator[ProcessDocker]:
-    client = ProcessDocker()
-    request.config.stash[running_docker] = client
-    with pytest.MonkeyPatch.context() as patch:
-        adapt(patch)
-        yield client
-    client.close()
-
-
-@pytest.fixture(params=[CELERY_REDIS_BROKER])  # RabbitMQ joins when there is a recipe for it
-def celery_broker(request: pytest.FixtureRequest) -> Iterator[CeleryTestBroker]:
-    broker = request.getfixturevalue(request.param)
-    yield broker
-    broker.teardown()
-
-
-@pytest.fixture(params=[CELERY_REDIS_BACKEND])
-def celery_backend(request: pytest.FixtureRequest) -> Iterator[CeleryTestBackend]:
-    backend = request.getfixturevalue(request.param)
-    yield backend
-    backend.teardown()
-
-
-@pytest.fixture
-def default_worker_cls() -> type[CeleryTestWorker]:
-    return WorkerNode
+def node_recipes() -> dict[str, Recipe]:
+    return recipes()
 
 
 @pytest.fixture
@@ -100,11 +53,6 @@ def default_worker_command(default_worker_container_cls: type[CeleryWorkerContai
 @pytest.fixture
 def default_worker_env(default_worker_env: dict[str, str], timer_url: str) -> dict[str, str]:
     return {**default_worker_env, "DTIMER_URL": timer_url}
-
-
-@pytest.fixture
-def default_worker_utils_module() -> ModuleType:
-    return node_utils
 
 
 @pytest.fixture(autouse=True)

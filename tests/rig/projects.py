@@ -13,8 +13,8 @@ from celery import Celery, _state
 from celery.backends.redis import RedisBackend
 
 from celery_dtimer.extension import ATTRIBUTE
+from celery_dtimer.testing.nodes.engine import Volume
 from rig import declared
-from rig.containers import Volume
 
 PROJECT_MODULE = "proj"
 

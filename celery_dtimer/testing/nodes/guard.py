@@ -25,11 +25,13 @@ class Guard:
     """A small process that knows which groups this one has started, and notices when this one is no more."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - the script above
             [sys.executable, "-S", "-E", "-c", SCRIPT],
             stdin=subprocess.PIPE,
             start_new_session=True,  # what ends the run from the terminal does not end the guard
         )
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        self._pipe = self._process.stdin
 
     def watch(self, group: int) -> None:
         """End this process group should we die."""
@@ -41,13 +43,13 @@ class Guard:
 
     def close(self) -> None:
         """Let the guard go; it ends what it still watches."""
-        self._process.stdin.close()
+        self._pipe.close()
         self._process.wait()
 
     def _tell(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError, ValueError):  # without its guard a run is as good as before
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
+            self._pipe.write(line.encode())
+            self._pipe.flush()
 
 
 @cache

@@ -5,12 +5,15 @@ import os
 
 import psutil
 
+#: Environment variable: the session that the node's processes are in.
+SESSION = "CELERY_TEST_NODE_SESSION"
+
 COLUMNS = ["pid", "name", "username", "cmdline", "cpu_percent", "memory_percent", "create_time"]
 
 
 def get_running_processes_info(columns: list[str] | None = None) -> str:
     """The processes of the node as a JSON list of objects; pytest-celery calls it by this name."""
-    session = int(os.environ["RIG_NODE_SESSION"])
+    session = int(os.environ[SESSION])
     found = []
     for process in psutil.process_iter(columns or COLUMNS):
         try:

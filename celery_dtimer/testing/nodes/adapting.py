@@ -7,7 +7,11 @@ from importlib import import_module
 import pytest
 from pytest_docker_tools.exceptions import TimeoutError as DockerToolsTimeoutError
 
-from rig.waiting import growing_pauses
+from celery_dtimer.testing.nodes.engine import ProcessDocker
+from celery_dtimer.testing.nodes.waiting import growing_pauses
+
+#: The engine of a run of pytest, once a test has asked for it.
+running_docker = pytest.StashKey[ProcessDocker]()
 
 WRAPPER = "pytest_docker_tools.wrappers.container"
 WAITING_MODULES = [

@@ -1,9 +1,4 @@
-"""A stand-in for ``docker.DockerClient`` whose containers are local processes.
-
-pytest-celery makes every node by a factory of pytest_docker_tools, and each of those is given the fixture
-``docker_client``. So this is the one seam at which its workers, brokers and backends become processes, and
-nothing of pytest-celery itself has to be replaced. Only what those two packages call is here.
-"""
+"""A stand-in for docker-py's ``Container`` that is a local process; engine.py makes them."""
 
 import io
 import os
@@ -11,20 +6,23 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import Any, NamedTuple
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
-from rig.ports import HOST, free_port, is_open
-from rig.processes import GRACE, NodeProcess
-from rig.recipes import recipe_for
+from celery_dtimer.testing.nodes.node_utils import SESSION
+from celery_dtimer.testing.nodes.ports import HOST, free_port, is_open
+from celery_dtimer.testing.nodes.processes import GRACE, NodeProcess
+from celery_dtimer.testing.nodes.recipes import Recipe
 
 NETWORK = "loopback"
+
+#: Seconds that a command in a node may take.
+COMMAND_TIMEOUT = 30
 
 
 class ExecResult(NamedTuple):
@@ -35,17 +33,32 @@ class ExecResult(NamedTuple):
 
 
 class ProcessContainer:
-    """Behaves like a ``docker.models.containers.Container``, as far as pytest-celery looks."""
+    """Behaves like a ``docker.models.containers.Container``, as far as pytest-celery looks.
+
+    Args:
+        image: The name of its image.
+        recipe: How that runs here.
+        home: An empty folder, removed with it.
+        folder: Where its command runs; None: at home.
+        forget: Called with it when it is removed.
+        command: Docker's CMD: words, or one text.
+        environment: On top of the inherited one.
+        ports: Of the container, each with the one outside; None: any.
+        labels: Docker's.
+        name: Docker's; made up unless given.
+    """
 
     def __init__(
         self,
-        client: "ProcessDocker",
         image: str,
+        recipe: Recipe,
         *,
+        home: Path,
+        folder: Path | None,
+        forget: "Callable[[ProcessContainer], None]",
         command: str | list[str] | None = None,
         environment: Mapping[str, str] | None = None,
         ports: Mapping[str, int | None] | None = None,
-        volumes: Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
         **_options: object,
@@ -57,15 +70,13 @@ class ProcessContainer:
         self.command = shlex.split(command) if isinstance(command, str) else list(command or [])
         self.environment = dict(environment or {})
         self.host_ports = {inside: outside or free_port() for inside, outside in (ports or {}).items()}
-        self.home = Path(tempfile.mkdtemp(prefix="node-", dir=client.root))
-        # A bind target such as /app is no path of this machine: the volume's folder is where the node works.
-        bound = [client.volumes.get(volume).path for volume in volumes or ()]
-        self.folder = bound[-1] if bound else self.home
-        self.log = self.home / "log"
+        self.home = home
+        self.folder = folder or home
+        self.log = home / "log"
         self.log.touch()
         self.process: NodeProcess | None = None
-        self._client = client
-        self._recipe = recipe_for(image)
+        self._recipe = recipe
+        self._forget = forget
 
     @property
     def hostname(self) -> str:
@@ -142,7 +153,7 @@ class ProcessContainer:
                 raise APIError(f"{self.name} is running")
             self._live.kill()
         shutil.rmtree(self.home, ignore_errors=True)
-        self._client.containers.forget(self)
+        self._forget(self)
 
     def logs(self, **_options: object) -> bytes:
         """All that the node has written, over all its starts."""
@@ -153,14 +164,13 @@ class ProcessContainer:
         argv = shlex.split(command) if isinstance(command, str) else list(command)
         if argv[0] == "cat" and all(path.startswith("/proc/net/") for path in argv[1:]):
             return ExecResult(0, self._listening_sockets())
-        environment = {**self._environment(), "RIG_NODE_SESSION": str(self._live.pid)}
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - what the tests ask for
             self._recipe.program(argv),
             cwd=self.folder,
-            env=environment,
+            env={**self._environment(), SESSION: str(self._live.pid)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=30,
+            timeout=COMMAND_TIMEOUT,
             check=False,
         )
         return ExecResult(done.returncode, done.stdout)
@@ -205,146 +215,3 @@ def signal_number(given: str | int | None) -> int:
     if isinstance(given, str) and not given.isdigit():
         return Signals[given if given.startswith("SIG") else f"SIG{given}"]
     return Signals(int(given))
-
-
-class Volume:
-    """A folder."""
-
-    def __init__(self, owner: "Volumes", name: str, path: Path) -> None:
-        self.name = self.id = name
-        self.path = path
-        self.attrs: dict[str, Any] = {"Labels": {}}
-        self._owner = owner
-
-    def remove(self, *_arguments: object) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._owner.forget(self)
-
-
-class Volumes:
-    """``docker_client.volumes``."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._volumes: dict[str, Volume] = {}
-
-    def create(self, name: str, **_options: object) -> Volume:
-        """Make an empty folder."""
-        made = Volume(self, name, Path(tempfile.mkdtemp(prefix="volume-", dir=self._root)))
-        self._volumes[name] = made
-        return made
-
-    def get(self, name: str) -> Volume:
-        """The volume of that name.
-
-        Raises:
-            NotFound: There is none.
-        """
-        try:
-            return self._volumes[name]
-        except KeyError:
-            raise NotFound(f"no volume {name}") from None
-
-    def forget(self, volume: Volume) -> None:
-        """A removed volume takes itself off the list."""
-        self._volumes.pop(volume.name, None)
-
-
-class Network:
-    """A name; all nodes share the loopback interface."""
-
-    def __init__(self, name: str) -> None:
-        self.name = self.id = name
-        self.attrs: dict[str, Any] = {"Labels": {}}
-
-    def remove(self) -> None:
-        """There is nothing to take down."""
-
-
-class Networks:
-    """``docker_client.networks``."""
-
-    def create(self, name: str, **_options: object) -> Network:
-        """Only the name is of use."""
-        return Network(name)
-
-
-class Image(NamedTuple):
-    """Its name, from which the recipe is found."""
-
-    id: str
-
-
-class Images:
-    """``docker_client.images``: names and nothing more."""
-
-    def build(self, path: str, tag: str | None = None, **_options: object) -> tuple[Image, Iterator[object]]:
-        """Nothing is built: the interpreter of the tests has all that a Dockerfile would install."""
-        return Image(tag or Path(path).name), iter(())
-
-    def get(self, name: str) -> Image:
-        """Every name is an image; what has no recipe fails when it is started."""
-        return Image(name)
-
-    def pull(self, repository: str, tag: str | None = None, **_options: object) -> Image:
-        """Nothing is fetched."""
-        return Image(repository if tag is None else f"{repository}:{tag}")
-
-
-class Containers:
-    """``docker_client.containers``."""
-
-    def __init__(self, client: "ProcessDocker") -> None:
-        self._client = client
-        self._containers: list[ProcessContainer] = []
-
-    def create(self, image: str | Image, **options: Any) -> ProcessContainer:
-        """Make a node without starting it."""
-        made = ProcessContainer(self._client, image.id if isinstance(image, Image) else image, **options)
-        self._containers.append(made)
-        return made
-
-    def run(self, image: str | Image, **options: Any) -> ProcessContainer:
-        """Make a node and start it."""
-        options.pop("detach", None)
-        made = self.create(image, **options)
-        made.start()
-        return made
-
-    def list(self, **_options: object) -> list[ProcessContainer]:
-        """All nodes that were not removed, in the order in which they were made."""
-        return list(self._containers)
-
-    def get(self, name: str) -> ProcessContainer:
-        """The node of that name.
-
-        Raises:
-            NotFound: There is none.
-        """
-        for container in self._containers:
-            if container.name == name:
-                return container
-        raise NotFound(f"no container {name}")
-
-    def forget(self, container: ProcessContainer) -> None:
-        """A removed node takes itself off the list."""
-        if container in self._containers:
-            self._containers.remove(container)
-
-
-class ProcessDocker:
-    """The client itself; closing it ends every node that is left and removes all folders."""
-
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="nodes-"))
-        self.images = Images()
-        self.volumes = Volumes(self.root)
-        self.networks = Networks()
-        self.containers = Containers(self)
-
-    def close(self) -> None:
-        """End, reap and remove all that is left."""
-        for container in self.containers.list():
-            container.remove(force=True)
-        shutil.rmtree(self.root, ignore_errors=True)
