@@ -20,6 +20,7 @@ MODULES = {
     ROOT: celery_dtimer.__all__,
     f"{ROOT}.signals": importlib.import_module(f"{ROOT}.signals").__all__,
     f"{ROOT}.testing": importlib.import_module(f"{ROOT}.testing").__all__,
+    f"{ROOT}.testing.nodes": importlib.import_module(f"{ROOT}.testing.nodes").__all__,
     f"{ROOT}.web": ["console"],
     f"{ROOT}.operating.otel": ["instrument"],
     f"{ROOT}.django.on_commit": ["DTimerDjangoTask"],
@@ -70,10 +71,19 @@ def fields_of(cls: type) -> dict[str, str]:
     [tree] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     return {
-        node.target.id: ast.unparse(node.annotation) + (f" = {ast.unparse(node.value)}" if node.value else "")
+        node.target.id: ast.unparse(node.annotation) + default_of(node.value)
         for node in tree.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.startswith("_")
     }
+
+
+def default_of(value: ast.expr | None) -> str:
+    """A field's default, also where ``field`` says more of it."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        named = {word.arg: word.value for word in value.keywords}
+        factory = named.get("default_factory")
+        value = ast.Call(factory, [], []) if factory else named.get("default")
+    return f" = {ast.unparse(value)}" if value else ""
 
 
 def of_member(path: str, member: object) -> Iterator[str]:

@@ -9,6 +9,9 @@ from email.parser import Parser
 import pytest
 from conftest import REPOSITORY, VERSION, build, run
 
+#: The plugin of pytest: it stands outside of the package, since pytest imports it everywhere.
+PYTEST = "_celery_dtimer_pytest.py"
+
 
 @pytest.fixture(scope="session")
 def in_wheel(release):
@@ -29,7 +32,8 @@ def test_the_wheel_has_every_file_of_the_package_and_its_version(in_wheel):
         for file in package.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert {name for name in in_wheel if name.startswith("celery_dtimer/")} == files | {"celery_dtimer/_version.py"}
+    files |= {"celery_dtimer/_version.py", PYTEST}
+    assert {name for name in in_wheel if ".dist-info/" not in name} == files
 
 
 @pytest.mark.parametrize(

