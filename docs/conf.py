@@ -37,17 +37,19 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 add_module_names = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 120
 
 # Every reference must lead somewhere, but for those to what has no page here.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(celery|kombu|redis|enum|starlette|opentelemetry|datetime|collections|typing|types|uuid|vine)\b.*"),
     ("py:class", r"P"),  # the parameters of any task
+    ("py:exc", "NotRegistered"),  # Celery's
     ("py:.*", r"celery_dtimer\.(?!(errors|signals)\b)[a-z_]+\..*"),
 ]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 # A build between two releases says so; Read the Docs adds its switch between the versions.
 released = re.fullmatch(r"(?!0\.0\.)\d+(\.\d+)+", release)
 html_title = f"celery-dtimer {release if released else '(development)'}"
