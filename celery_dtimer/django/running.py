@@ -75,7 +75,7 @@ def _started(celery_task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         errors=[],
         worker_ids=[request.hostname] if request.hostname else [],
     )
-    if stamp and not request.is_eager:
+    if stamp and not request.is_eager and task.get_backend().supports_get_result:
         # Celery copies it into what it stores when the task ends.
         request.stamps = {**request.stamps, STAMP: stamp_of(result)}
         celery_task.update_state(state=states.STARTED)
