@@ -8,16 +8,18 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from celery import Celery, shared_task
+from celery import Celery, chain, current_app, shared_task
 
 import celery_dtimer
 from celery_dtimer import Delivery, DTimer, DTimerTask, Post, TaskPost, TimerResult, get_timer, timed
-from typing_tests.tasks import import_books, rebuild_index, remind, send_mail, total
+from typing_tests.tasks import Rebuild, import_books, rebuild_index, remind, send_mail, total
 
 URL = os.environ.get("DTIMER_URL", "redis://localhost:6379/0")
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 
 app: Celery = celery_dtimer.install(Celery("typed", broker="memory://", backend="cache+memory://"), url=URL)  # right
+settings: dict[str, Any] = {"max_redeliveries": 30}
+celery_dtimer.install(app, **settings)  # right
 celery_dtimer.install(app, confirm_timeout=timedelta(seconds=20), max_events=None, eviction_check="ignore")  # right
 app.set_current()
 
@@ -37,6 +39,10 @@ import_books.post_in(60, shelf=3)  # right
 later = partial(remind.post_in, 86_400, "1001")  # right
 results: list[TimerResult[int]] = [later()]  # right
 
+rebuild = Rebuild()
+app.register_task(rebuild)
+results.append(rebuild.post_in(60, "A", 3))  # right
+
 # Options.
 remind.post(("1001",), delay=60)  # right
 remind.post(["1001"], {"urgent": True}, eta=SOON, queue="mail", priority=3, expires=200_000)  # right
@@ -45,9 +51,12 @@ remind.post(
 )  # right
 remind.post(("1001",), delay=60, link=total.si(1), link_error=[rebuild_index.si("books")], headers={"a": 1})  # right
 remind.post(("1001",), delay=60, max_redeliveries=None, key=str.lower)  # right
+remind.post(("1001",), delay=60, link=chain(total.si(1, 2), total.s(3)), ignore_result=True, shadow="reminder")  # right
 more: dict[str, Any] = {"of_a_router": 3}
 remind.post(("1001",), delay=60, **more)  # right
 results += remind.post_many([("1001",), ["1002", "later"]], delay=60, spread=20, tags=("order:1",))  # right
+rows: list[list[str]] = [["1005"], ["1006", "later"]]
+results += remind.post_many(rows, delay=60) + remind.post_many(((row[0],) for row in rows), delay=60)  # right
 results += remind.post_many([TaskPost(("1003",), delay=5, options={"task_id": "three"}), ("1004",)], eta=SOON)  # right
 
 # A result.
@@ -75,6 +84,7 @@ for task in any_task:
 plain.post_in(60, "books")  # right
 
 # The timers.
+print(get_timer(current_app).count().pending)  # right
 for event in get_timer(app).upcoming(60, timedelta(days=40_000), limit=10, tag="order:1"):  # right
     print(event.task, event.due_at.isoformat())  # right
 print(get_timer(app).count(duration=60).pending, [answer.id for answer in get_timer(app).cancel_many(["one"])])  # right

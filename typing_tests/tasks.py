@@ -25,6 +25,16 @@ def total(*numbers: int) -> int:
     return sum(numbers)
 
 
+class Rebuild(DTimerTask[[str, int], int]):
+    """A task that is a class."""
+
+    name = "rebuild"
+    max_retries = None
+
+    def run(self, shelf: str, count: int = 3) -> int:
+        return len(shelf) * count
+
+
 class Patient(DTimerTask[..., Any]):
     """A task class of one's own."""
 

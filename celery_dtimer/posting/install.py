@@ -1,6 +1,6 @@
 """install(app): the one line that an existing fleet adds."""
 
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 from celery_dtimer.celery_patches.apps import behind_proxy, for_each_task, name_delivery_in_requests
 from celery_dtimer.celery_patches.groups import around_groups
@@ -15,16 +15,8 @@ from celery_dtimer.posting.task import equip
 #: By their names: posting imports neither firing nor operating.
 STEPS = ("celery_dtimer.firing.bootstep:DTimerStep", "celery_dtimer.operating.bootstep:OperatingStep")
 
-
-class App(Protocol):
-    """A Celery app, for type checkers: with tasks of whatever class."""
-
-    @property
-    def steps(self) -> Any:
-        """What its workers consist of."""
-
-
-AppT = TypeVar("AppT", bound=App)
+#: An app: of Celery's class, of one's own, or ``current_app``, which has no class that all type checkers know.
+AppT = TypeVar("AppT")
 
 
 def install(app: AppT, **settings: Unpack[InstallOptions]) -> AppT:
@@ -49,7 +41,7 @@ def install(app: AppT, **settings: Unpack[InstallOptions]) -> AppT:
         return app
     setattr(app, ATTRIBUTE, Extension(app, dict(settings)))
     hide_passwords()
-    app.steps["consumer"].update(STEPS)
+    cast("Any", app).steps["consumer"].update(STEPS)
     name_delivery_in_requests()
     wrap_send_task(app)
     around_groups(gathering)
