@@ -121,6 +121,15 @@ def set_clock(shards: Shards, now_ms: int) -> None:
         _ask(store.server, ("SET", store.keys.prefix + CLOCK, f"{now_ms}000"))
 
 
+def read_clock(shards: Shards) -> int:
+    """Return the clock of a namespace, in milliseconds since 1970: whichever process has set it.
+
+    Raises:
+        redis.RedisError, OSError: Redis did not answer.
+    """
+    return int(_ask(shards[0].server, ("GET", shards[0].keys.prefix + CLOCK))) // 1000
+
+
 def wake(shards: Shards, queues: Sequence[str]) -> None:
     """Let those who listen for some queues look what is due: the clock was set, which no listener notices."""
     for store in shards:

@@ -18,7 +18,8 @@ from celery_dtimer.testing.in_process import InProcess
 from celery_dtimer.testing.in_worker import InWorker
 from celery_dtimer.testing.tasks import FiredTask
 from celery_dtimer.testing.waiting import Waiting, due_ms
-from celery_dtimer.timer.times import Delay, eta_to_ms
+from celery_dtimer.timer.events import State
+from celery_dtimer.timer.times import Delay, eta_to_ms, seconds_of
 
 #: Tasks that may run at one instant: more are one that posts itself, again and again, without a delay.
 MOST_AT_ONCE = 10_000
@@ -89,6 +90,8 @@ class VirtualTimer(Waiting):
         first = len(self._fired)
         stuck: set[str] = set()
         at_once: Counter[int] = Counter()
+        if self._extension.consumers:
+            self._in_worker.settle(set())  # what it has begun already
         while batch := self._next(until_ms, stuck):
             now_ms = max(self._extension.now_ms, due_ms(batch[0]))
             at_once[now_ms] += len(batch)
@@ -123,16 +126,20 @@ class VirtualTimer(Waiting):
             Exception: Whatever the task raises, see ``propagate``.
         """
         event_id = task if isinstance(task, str) else task.id
-        now_ms = self._extension.now_ms
-        once = self._in_worker.prepare([event_id], now_ms) if self._extension.consumers else set()
-        answer = self.timer.run_now(event_id)
-        if not answer or answer.queue is None:
-            raise LookupError(f"no task with the id {event_id} waits, it is {answer.state or 'unknown'}{self._shown()}")
-        first = len(self._fired)
-        if self._extension.consumers:
-            self._in_worker.settle(once)
-        elif not self._in_process.fire(event_id, answer.queue, now_ms, now_ms, alone=False):
+        info = self.timer.peek(event_id)
+        if info is None or info.state is not State.PENDING:
+            found = "unknown" if info is None else info.state
+            raise LookupError(f"no task with the id {event_id} waits, it is {found}{self._shown()}")
+        if self._held() & {("queue", info.queue), ("task", info.task)}:
             raise LookupError(f"the task with the id {event_id} is held{self._shown()}")
+        first, now_ms = len(self._fired), self._extension.now_ms
+        if self._extension.consumers:
+            once = self._in_worker.prepare([event_id], now_ms)
+            self.timer.run_now(event_id)
+            self._in_worker.settle(once)
+        else:
+            self.timer.run_now(event_id)
+            self._in_process.fire(event_id, info.queue, now_ms, now_ms, alone=False)
         self._report_failures(propagate=propagate)
         return next((fired for fired in self._fired[first:] if fired.id == event_id), None)
 
@@ -177,8 +184,10 @@ class VirtualTimer(Waiting):
         if to is not None:
             until_ms = eta_to_ms(to, "to")
         else:
-            passed = timedelta(**span) if by is None else by if isinstance(by, timedelta) else timedelta(seconds=by)
-            until_ms += passed // timedelta(milliseconds=1)
+            seconds = timedelta(**span).total_seconds() if by is None else seconds_of(by)
+            if seconds is None:
+                raise ValueError(f"advance() needs seconds or a timedelta, got {by!r}")
+            until_ms += round(seconds * 1000)
         if until_ms < self._extension.now_ms:
             raise ValueError(f"time must pass, and not go back, got {given[0]} at {self.now:%F %T} UTC")
         return until_ms

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery_dtimer.celery_patches.apps import behind_proxy
@@ -12,10 +12,12 @@ from celery_dtimer.extension import ATTRIBUTE, Extension
 from celery_dtimer.posting.install import install
 from celery_dtimer.posting.options import POSTING_OPTION
 from celery_dtimer.posting.sending import posting_for
+from celery_dtimer.testing.clock import read_clock
 from celery_dtimer.testing.extension import KnownStep, VirtualExtension
 from celery_dtimer.testing.servers import url_for_tests
 from celery_dtimer.testing.timer import VirtualTimer
 from celery_dtimer.timer.listening import shard_round
+from celery_dtimer.timer.times import ms_to_datetime
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def virtual_timer(
         if results == "memory":
             undone.enter_context(results_in_memory(app))
         undone.enter_context(not_always_eager(app, lambda call: _is_timers(extension, call)))
-        undone.enter_context(expiring(app, lambda seconds: timer.now + timedelta(seconds=seconds)))
+        undone.enter_context(expiring(app, lambda seconds: _in(extension, seconds)))
         undone.enter_context(_never_ahead())
         app.steps["consumer"].add(KnownStep)
         undone.callback(app.steps["consumer"].discard, KnownStep)
@@ -98,6 +100,11 @@ def _never_ahead() -> Iterator[None]:
         yield
     finally:
         shard_round.AHEAD_MS = before
+
+
+def _in(extension: VirtualExtension, seconds: float) -> datetime:
+    # A pool's process has a copy of the extension, whose own clock nobody sets.
+    return ms_to_datetime(read_clock(extension.shards)) + timedelta(seconds=seconds)
 
 
 def _is_timers(extension: Extension, call: Mapping[str, Any]) -> bool:

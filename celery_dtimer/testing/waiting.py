@@ -103,7 +103,9 @@ class Waiting:
         """
         __tracebackhide__ = True
         found = self.pending(task, args=args, kwargs=kwargs, queue=queue, tag=tag)
-        wanted = at if in_ is None else self.now + timedelta(milliseconds=delay_to_ms(in_, "in_"))
+        wanted = None if at is None else ms_to_datetime(eta_to_ms(at, "at"))
+        if in_ is not None:
+            wanted = self.now + timedelta(milliseconds=delay_to_ms(in_, "in_"))
         if wanted is not None:
             most = timedelta(milliseconds=delay_to_ms(within, "within"))
             found = [one for one in found if abs(one.due_at - wanted) <= most]
@@ -139,12 +141,15 @@ class Waiting:
 
     def _unheld(self, until_ms: int) -> Iterator[UpcomingTask]:
         """Yield what is due by an instant, and may be claimed; soonest first."""
-        held = {(hold.what, hold.name) for hold in self.timer.holds()}
+        held = self._held()
         for event in self._soonest():
             if due_ms(event) > until_ms:
                 return
-            if ("queue", event.queue) not in held and ("task", event.task) not in held:
+            if not held & {("queue", event.queue), ("task", event.task)}:
                 yield event
+
+    def _held(self) -> set[tuple[str, str | None]]:
+        return {(hold.what, hold.name) for hold in self.timer.holds()}
 
     def _due(self) -> list[PendingTask]:
         return [pending_task(event, self.now) for event in self._unheld(self._extension.now_ms)]

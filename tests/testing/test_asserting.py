@@ -1,6 +1,6 @@
 """What a test asks about the tasks that wait, and what it is told if they are other ones."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -51,3 +51,5 @@ def test_a_failed_assertion_shows_what_waits(dtimer, note):
     with pytest.raises(AssertionError, match=r"note\('a'\) waits\. Pending"):
         dtimer.assert_not_posted(note, args=["a"])
     dtimer.assert_not_posted(note, args=["b"])
+    with pytest.raises(ValueError, match="at must be an aware datetime"):
+        dtimer.assert_posted(note, at=datetime(2035, 1, 1))  # noqa: DTZ001 - a naive one is refused

@@ -232,6 +232,7 @@ def test_a_task_that_posts_itself_for_ever_at_one_instant_ends_the_test(app, dti
     [
         (None, {}, r"one of a span and to=, got \[\]"),
         (60, {"days": 1}, "one of a span and to="),
+        ("1", {}, "needs seconds or a timedelta, got '1'"),
         (-1, {}, "time must pass, and not go back, got -1 at"),
         (None, {"to": datetime(2000, 1, 1, tzinfo=UTC)}, "time must pass"),
         (None, {"to": datetime(2100, 1, 1)}, "to must be an aware datetime"),  # noqa: DTZ001 - a naive one is refused

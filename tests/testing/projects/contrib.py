@@ -67,6 +67,12 @@ def test_the_error_of_a_task_that_a_worker_ran_is_raised(dtimer, celery_worker):
     assert result.state == "FAILURE"
     again = once.post_in(60)
     assert dtimer.fire(again, propagate=False).task == "once"
+    at_once = slow.post_in(0, 0)
+    dtimer.advance(0)
+    assert at_once.ready()
+    dtimer.timer.hold(task="slow")
+    with pytest.raises(LookupError, match="is held"):
+        dtimer.fire(slow.post_in(0, 0))
 
 
 def test_a_task_expires_in_a_worker_by_the_tests_time(dtimer, celery_worker):
