@@ -11,7 +11,9 @@ import sys
 
 import pytest
 from celery import Celery
-from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, anchors, blocks, broken_links, hold, snippets
+from celery.bin.celery import celery
+from click.testing import CliRunner
+from pages import DOCS, EXAMPLE_REDIS, PAGES, REPOSITORY, all_blocks, anchors, blocks, broken_links, hold, snippets
 from rig.brokers import BrokerPlace
 from rig.waiting import wait_until
 
@@ -56,6 +58,11 @@ def test_the_examples_of_the_example_project_run(redis_url, expected_keys):
     subprocess.run([sys.executable, "-c", code], cwd=EXAMPLE_PROJECT.parent, env=environment, timeout=60, check=True)
 
 
+def _without_ids_and_times(text):
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text).strip()
+
+
 class TestTutorial:
     """The tutorial's own app, its workers and its kill."""
 
@@ -79,13 +86,22 @@ class TestTutorial:
         yield names
         names.clear()
 
+    def type_and_compare(self, task_id):
+        """List the task and cancel it by the commands: they say what the page shows, but for the id and the time."""
+        shown = [block.source for block in all_blocks(TUTORIAL) if not block.language]
+        kept = dict.fromkeys(("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"))
+        for typed, page in zip((["upcoming"], ["cancel", task_id]), shown, strict=True):
+            told = CliRunner().invoke(celery, ["-A", "shop", "dtimer", *typed], env=kept)
+            # The module of the test's project is called proj.
+            assert _without_ids_and_times(told.stdout).replace("proj.", "shop.") == _without_ids_and_times(page)
+
     @pytest.mark.slow
     def test_the_tutorial_works(self, names, start_worker, expected_keys):
         expected_keys.append("{*")
         app, post, ask, kill, dead, written = blocks(TUTORIAL)
         assert "install(app)" in app.source
         post.run(names, "")
-        names["reminder"].cancel()
+        self.type_and_compare(names["reminder"].id)
         one = start_worker(pool="threads", name="one")
         ask.run(names, "")
         kill.run(names, "")
