@@ -18,8 +18,8 @@ TOOLS = Path(os.environ.get("DTIMER_TEST_TYPING", REPOSITORY / ".venv-typing")) 
 #: The interpreter with what a user has installed -> whether celery-types is there.
 BESIDE = {"without": Path(sys.executable), "beside celery-types": TOOLS / "python"}
 FILES = {
-    "without": ("tasks", "right", "inferred", "wrong"),
-    "beside celery-types": ("tasks", "right", "inferred", "wrong", "beside_celery_types"),
+    "without": ("tasks", "right", "inferred", "wrong", "on_django"),
+    "beside celery-types": ("tasks", "right", "inferred", "wrong", "on_django", "beside_celery_types"),
 }
 PAGE = REPOSITORY / "docs" / "how-to" / "typing.md"
 AT_LEAST = 40
