@@ -1,5 +1,6 @@
 """rediss://, with a certificate authority of one's own; on the one server that was built with TLS."""
 
+import asyncio
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from rig.servers import OVERRIDE
 from rig.waiting import wait_until
 
 from celery_dtimer.errors import SettingsError, TimerUnavailableError
+from celery_dtimer.timer.async_dtimer import AsyncDTimer
 from celery_dtimer.timer.dtimer import DTimer
 
 
@@ -49,6 +51,20 @@ def test_an_event_is_posted_claimed_and_confirmed(start_tls, authority):
         assert timer.confirm(rung[0])
     with server.client() as client:
         wait_until(lambda: {*client.keys()} <= {b"{dt:0}:layout"}, "nothing to be left")
+
+
+def test_awaited_calls_go_over_tls_and_know_a_certificate_that_is_not_trusted(start_tls, authority):
+    _, url = start_tls()
+
+    async def main():
+        async with AsyncDTimer(f"{url}?ssl_ca_certs={authority.file}") as timer:
+            await timer.post(b"p", 60, id="x")
+            assert await timer.cancel("x")
+        async with AsyncDTimer(url) as timer:
+            with pytest.raises(TimerUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+                await timer.peek("x")
+
+    asyncio.run(main())
 
 
 def test_a_listener_is_woken_over_a_tls_connection_of_its_own_and_ends_at_once(start_tls, authority):

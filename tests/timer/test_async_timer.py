@@ -2,12 +2,14 @@
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 import redis
+from redis.credentials import CredentialProvider
 from rig.keyspace import finish
 from rig.waiting import wait_until
 
@@ -200,6 +202,67 @@ def test_what_asyncio_connections_lack_is_refused_before_anything_is_sent(redis_
     async def main():
         with pytest.raises(ValueError, match="redis_connect_func, which redis-py's asyncio connections do not have"):
             await AsyncDTimer(client).post("x", 60)
+
+    asyncio.run(main())
+
+
+class Provider(CredentialProvider):
+    """Notes in which thread it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get_credentials(self):
+        self.asked.append(threading.current_thread() is threading.main_thread())
+        return ("default", "")
+
+
+class AsyncProvider(Provider):
+    async def get_credentials_async(self):
+        await asyncio.sleep(0)
+        return super().get_credentials()
+
+
+@pytest.mark.parametrize(("kind", "in_loop"), [(Provider, False), (AsyncProvider, True)])
+def test_a_credential_provider_is_awaited_or_asked_in_a_thread(start_redis, caplog, kind, in_loop):
+    server, provider = start_redis(options={"requirepass": ""}), kind()
+    client = server.client(credential_provider=provider)
+
+    async def main():
+        async with AsyncDTimer(client) as awaited:
+            assert await awaited.peek("x") is None
+
+    asyncio.run(main())
+    client.close()
+    assert provider.asked[0] is in_loop
+    assert "compatibility" not in caplog.text
+
+
+def test_the_child_of_a_fork_has_connections_of_its_own_and_the_parents_go_on(redis_url, timer):
+    timer.post_many(Post(str(i), 600, id=str(i)) for i in range(20))
+    awaited = AsyncDTimer(redis_url)
+
+    async def ask():
+        infos = await asyncio.gather(*(awaited.peek(str(i)) for i in range(20)))
+        return [info.payload for info in infos] == [str(i).encode() for i in range(20)]
+
+    async def main():
+        assert await ask()
+        child = os.fork()
+        if not child:
+            done = threading.Thread(target=in_child)
+            done.start()
+            done.join()
+            os._exit(1)
+        for _ in range(20):
+            assert await ask()
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert await ask()
+
+    def in_child():
+        # Another loop, in a thread that has none.
+        os._exit(0 if asyncio.run(ask()) else 2)
 
     asyncio.run(main())
 

@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from celery_dtimer.errors import SettingsError
+from celery_dtimer.timer.connecting.credentials import Credentials
 from celery_dtimer.timer.connecting.naming import without_name
 from celery_dtimer.timer.connecting.redis_patches import FindsMaster
 
@@ -57,6 +58,9 @@ def asyncio_pool(pool: sync.ConnectionPool) -> tuple[redis.asyncio.ConnectionPoo
             options[name] = value
         elif name.startswith("ssl_") and value and name not in known:
             raise _refused(f"{name}={value!r}" if isinstance(value, bool) else name)
+    provider = options.get("credential_provider")
+    if provider is not None and not isinstance(provider, Credentials):
+        options["credential_provider"] = Credentials(provider)  # a client's, which is the user's own
     options |= {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
     if masters is not None:
         options |= {"masters": masters, "host": "", "port": 0}

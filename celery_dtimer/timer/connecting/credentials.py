@@ -1,9 +1,15 @@
 """A credential provider of the user's, whose errors are those of a connection."""
 
-from typing import Any
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError  # noqa: A004 - redis-py's
+
+#: A password, or user and password.
+Found = tuple[str] | tuple[str, str]
 
 
 class Credentials(CredentialProvider):
@@ -29,23 +35,46 @@ class Credentials(CredentialProvider):
         """Return the provider's class alone: its own repr may show a password."""
         return f"Credentials({type(self._provider).__name__})"
 
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+    def get_credentials(self) -> Found:
         """Return the password, or user and password.
 
         Raises:
             redis.ConnectionError: The provider failed, or returned something else.
         """
+        with self._failing():
+            credentials = self._provider.get_credentials()
+        return self._checked(credentials)
+
+    async def get_credentials_async(self) -> Found:
+        """Return them for an asyncio connection: awaited, if the provider can be, or asked for in a thread.
+
+        Raises:
+            redis.ConnectionError: The provider failed, or returned something else.
+        """
+        ask = getattr(type(self._provider), "get_credentials_async", None)
+        # redis-py's own would ask in the thread of the loop.
+        if ask is None or ask is CredentialProvider.get_credentials_async:
+            return await asyncio.to_thread(self.get_credentials)
+        with self._failing():
+            credentials = await self._provider.get_credentials_async()
+        return self._checked(credentials)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
         name = type(self._provider).__name__
         try:
-            credentials = self._provider.get_credentials()
+            yield
         except (RedisError, OSError):
             raise
         except Exception as exc:
             raise ConnectionError(f"the credential provider {name} failed: {type(exc).__name__}: {exc}") from exc
+
+    def _checked(self, credentials: Any) -> Found:
         try:
             found = tuple(credentials)
         except TypeError:
             found = ()
         if len(found) not in (1, 2) or isinstance(credentials, str) or not all(isinstance(text, str) for text in found):
+            name = type(self._provider).__name__
             raise AuthenticationError(f"the credential provider {name} returned no (user, password)")
-        return found
+        return cast("Found", found)
