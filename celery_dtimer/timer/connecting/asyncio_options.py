@@ -40,15 +40,27 @@ def asyncio_pool(pool: sync.ConnectionPool) -> tuple[redis.asyncio.ConnectionPoo
     Raises:
         SettingsError: An option of its connections can't be had with asyncio.
     """
-    given = without_name(pool.connection_kwargs)
+    kind, options = asyncio_options(pool.connection_class, pool.connection_kwargs)
+    return redis.asyncio.ConnectionPool(connection_class=kind, **options), pool.max_connections
+
+
+def asyncio_options(
+    sync_class: type[Any], sync_options: dict[str, Any]
+) -> tuple[type[awaited.AbstractConnection], dict[str, Any]]:
+    """Return the class and the options of an asyncio connection that is like a sync one.
+
+    Raises:
+        SettingsError: An option can't be had with asyncio.
+    """
+    given = without_name(sync_options)
     masters = given.get("connection_pool")
     if masters is not None:
-        ssl = issubclass(pool.connection_class, sync.SSLConnection)
+        ssl = issubclass(sync_class, sync.SSLConnection)
         kind: type[awaited.AbstractConnection] | None = MasterSSLConnection if ssl else MasterConnection
     else:
-        kind = CLASSES.get(pool.connection_class)
+        kind = CLASSES.get(sync_class)
     if kind is None:
-        raise _refused(f"connections of the class {pool.connection_class.__qualname__}")
+        raise _refused(f"connections of the class {sync_class.__qualname__}")
     if given.get("redis_connect_func") is not None:
         raise _refused("a redis_connect_func")
     known = _options_of(kind)  # type: ignore[arg-type] # a class is hashable, whatever its __hash__
@@ -64,8 +76,7 @@ def asyncio_pool(pool: sync.ConnectionPool) -> tuple[redis.asyncio.ConnectionPoo
     options |= {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
     if masters is not None:
         options |= {"masters": masters, "host": "", "port": 0}
-    made = redis.asyncio.ConnectionPool(connection_class=kind, **options)
-    return made, pool.max_connections
+    return kind, options
 
 
 def _refused(what: str) -> SettingsError:

@@ -6,17 +6,19 @@ and drops the connections to all nodes when one of them moves.
 
 import random
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import redis
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, TryAgainError
+from redis.exceptions import AuthenticationError, MovedError
 
 from celery_dtimer.timer.connecting import hosts as urls
 from celery_dtimer.timer.connecting.naming import with_name
-from celery_dtimer.timer.connecting.server import UNAVAILABLE, Command, NotAskedError, Server
+from celery_dtimer.timer.connecting.probing import Probe
+from celery_dtimer.timer.connecting.server import Server
+from celery_dtimer.timer.connecting.slot import Slot
+from celery_dtimer.timer.connecting.steps import Sending, Steps, run
 
 #: Port of a node, unless the URL has one.
 PORT = 6379
@@ -29,22 +31,7 @@ CONNECT_TIMEOUT = 1.0
 #: connection at most: a listener has one thread for all shards, and some of them are on other nodes.
 SILENCE = 5.0
 
-#: Seconds after which an answer is doubted: its node may have hung, been replaced by another, and not know yet. Its
-#: changes are dropped then. No failover is as quick as that.
-SLOW = 0.5
-
-#: Seconds between two attempts while the cluster is changing.
-PAUSE = 0.05
-
-#: Redirections of a command that are followed at once. Nodes that disagree would send it in circles.
-MOST_MOVES = 5
-
 SHAPE = "redis+cluster://[user:password@]host[:port][,host[:port]...]"
-
-#: Answers of a node that does not serve the slot, now or any more. A slot that is on its way to
-#: another node is waited for, and ASK not followed: every script has several keys, and the other node, which lacks
-#: some of them, would turn it away too.
-TURNED_AWAY = (MovedError, AskError, TryAgainError, ClusterDownError)
 
 Address = tuple[str, int]
 
@@ -69,7 +56,7 @@ class Cluster:
         self._doubted = True
         self._silent: dict[Address, float] = {}  # until when nothing is sent there
 
-    def of(self, key: str) -> "Slot":
+    def of(self, key: str) -> Slot:
         """Return the server of a key."""
         return Slot(self, key_slot(key.encode()))
 
@@ -84,7 +71,7 @@ class Cluster:
     def clients(self) -> list[redis.Redis]:
         """Return a client of each master, as far as that is known now."""
         if self._doubted:
-            self._ask()
+            run(self._ask_steps())
         return [self._node(address).client for address in sorted(set(self._owners.values()))]
 
     def disconnect(self) -> None:
@@ -103,19 +90,19 @@ class Cluster:
 
     # --- for a Slot
 
-    def owner(self, slot: int) -> Server:
+    def owner_steps(self, slot: int) -> Steps[Server]:
         """Return the master that serves a slot.
 
         Raises:
             redis.ConnectionError: None does, or no node answers; if none lets us in, an AuthenticationError.
         """
         if self._doubted:
-            self._ask()
+            yield from self._ask_steps()
         address = self._owners.get(slot)
         if address is None:
             self._doubted = True
             raise redis.ConnectionError(f"no node of the cluster serves slot {slot}")
-        if self._is_silent(address):
+        if (yield from self._is_silent_steps(address)):
             self._doubted = True
             raise redis.TimeoutError(f"node {address[0]}:{address[1]} is silent, and no other has taken its place")
         return self._node(address)
@@ -131,11 +118,11 @@ class Cluster:
             kwargs = node.client.connection_pool.connection_kwargs
             self._silent[kwargs["host"], kwargs["port"]] = time.monotonic() + SILENCE
 
-    def replaced(self, node: Server, slot: int) -> bool:
+    def replaced_steps(self, node: Server, slot: int) -> Steps[bool]:
         """Ask the other nodes whether one of them serves a slot by now; False if none of them answers."""
         self._doubted = True
         try:
-            self._ask(but=node)
+            yield from self._ask_steps(but=node)
         except redis.ConnectionError:
             return False
         address = self._owners.get(slot)
@@ -154,7 +141,7 @@ class Cluster:
             node = self._nodes.setdefault(address, Server(redis.Redis.from_pool(pool)))
         return node
 
-    def _is_silent(self, address: Address) -> bool:
+    def _is_silent_steps(self, address: Address) -> Steps[bool]:
         now = time.monotonic()
         until = self._silent.get(address)
         if until is None or now < until:
@@ -163,36 +150,28 @@ class Cluster:
         self._silent[address] = now + SILENCE
         host, port = address
         timeouts = {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
-        options = {**self._options, **timeouts}
+        options = {**self._options, **timeouts, "host": host, "port": port}
         options.pop("max_connections", None)  # of a pool
-        connection = self._connection_class(host=host, port=port, **options)
-        try:
-            connection.send_command("PING")
-            connection.read_response()
-        except (redis.TimeoutError, OSError):
-            return True
-        except redis.RedisError:
-            pass  # it speaks
-        finally:
-            connection.disconnect()
-        self._silent.pop(address, None)
-        return False
+        if (yield Probe(self._connection_class, options)):
+            self._silent.pop(address, None)
+            return False
+        return True
 
-    def _ask(self, but: Server | None = None) -> None:
+    def _ask_steps(self, but: Server | None = None) -> Steps[None]:
         known = list(set(self._owners.values()))
         # In another order each time: a node that is cut off from the others does not know.
         random.shuffle(known)
         addresses = [*known, *(host for host in self._hosts if host not in known)]
         heard: list[Exception] = []
         for address in addresses:
-            if self._is_silent(address):
+            if (yield from self._is_silent_steps(address)):
                 heard.append(redis.TimeoutError(f"node {address[0]}:{address[1]} is silent"))
                 continue
             node = self._node(address)
             if node is but:
                 continue
             try:
-                reply: Any = node.send([("CLUSTER SLOTS",)])[0]
+                reply: Any = (yield Sending(node, [("CLUSTER SLOTS",)]))[0]
                 if isinstance(reply, Exception):
                     raise reply
             except (redis.RedisError, OSError) as exc:
@@ -205,67 +184,6 @@ class Cluster:
         if heard and all(isinstance(exc, AuthenticationError) for exc in heard):
             raise heard[0]
         raise redis.ConnectionError(f"no node of the cluster says who serves what: {'; '.join(map(str, heard))}")
-
-
-class Slot(Server):
-    """The node that serves a slot, whichever that is now."""
-
-    in_cluster = True
-
-    def __init__(self, cluster: Cluster, slot: int) -> None:
-        self._cluster = cluster
-        self._slot = slot
-
-    @property
-    def client(self) -> redis.Redis:
-        """A client of the node that is the slot's master as far as we know.
-
-        Raises:
-            redis.ConnectionError: None is.
-        """
-        return self._cluster.owner(self._slot).client
-
-    def send(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> list[Any]:
-        """Send commands to the slot's node, see ``Server.send``; those that it turns away are sent to another."""
-        give_up = time.monotonic() + patience
-        replies: list[Any] = [None] * len(commands)
-        left = list(range(len(commands)))
-        moves = 0
-        while True:
-            node = self._cluster.owner(self._slot)
-            asked = time.monotonic()
-            try:
-                answers = node.send([commands[i] for i in left])
-            except NotAskedError:
-                raise
-            except UNAVAILABLE as exc:
-                self._cluster.lost(node, exc)
-                raise
-            slow = time.monotonic() - asked > SLOW and not all(isinstance(answer, TURNED_AWAY) for answer in answers)
-            if slow and self._cluster.replaced(node, self._slot):
-                raise redis.ConnectionError("another node has taken its place before it answered")
-            for i, answer in zip(left, answers, strict=True):
-                replies[i] = answer
-            left = [i for i in left if isinstance(replies[i], TURNED_AWAY)]
-            if not left:
-                return replies
-            if together:
-                left = list(range(left[0], len(commands)))
-            reason = replies[left[0]]
-            # A MovedError is an AskError to redis-py.
-            if isinstance(reason, MovedError) and moves < MOST_MOVES:
-                moves += 1
-                self._cluster.moved(reason, node)
-                continue
-            self._cluster.doubt()
-            if time.monotonic() >= give_up:
-                return replies
-            time.sleep(PAUSE)
-
-    def connection(self) -> Any:
-        """Return a connection to that node, see ``Server.connection``."""
-        self._cluster.doubt()
-        return super().connection()
 
 
 def _owners(reply: Any, host: str) -> dict[int, Address]:

@@ -14,7 +14,6 @@ import redis
 import redis.asyncio
 from redis.exceptions import ResponseError
 
-from celery_dtimer.errors import SettingsError
 from celery_dtimer.timer.connecting.asyncio_options import asyncio_pool
 from celery_dtimer.timer.connecting.redis_patches import cluster_error, leads_to_replica
 from celery_dtimer.timer.connecting.server import PATIENCE, UNAVAILABLE, Command, NotAskedError, Server
@@ -156,14 +155,7 @@ class Links:
 
 
 def links_of(server: Server) -> Links:
-    """Return the links of a server.
-
-    Raises:
-        SettingsError: It is a cluster's.
-    """
-    if server.in_cluster:
-        text = "the timer's Redis is a cluster, which awaited calls do not reach yet: call the methods without await"
-        raise SettingsError(f"{text}, in a thread", setting="url", value="redis+cluster://")
+    """Return the links of a server."""
     if server.links is None:
         server.links = Links(server)
     made: Links = server.links

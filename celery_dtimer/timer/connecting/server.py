@@ -104,6 +104,10 @@ class Server:
         """Return the server that awaited calls send commands to, and the commands as they are sent."""
         return self, commands
 
+    def send_steps(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> Any:
+        """Return the steps of a ``send`` that consists of several (see steps.py); None if it is one."""
+        del commands, together, patience
+
     def connection(self) -> ConnectionInterface:
         """Return a connection for the caller alone, to be connected and closed by it."""
         pool = self.client.connection_pool

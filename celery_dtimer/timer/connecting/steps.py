@@ -7,7 +7,7 @@ result. ``run`` does it in the caller's thread, ``run_awaited`` on an event loop
 import asyncio
 import time
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from celery_dtimer.timer.connecting.links import links_of
 from celery_dtimer.timer.connecting.server import Command, Server
@@ -29,8 +29,27 @@ class Pause(NamedTuple):
 
     seconds: float
 
+    def now(self) -> None:
+        """Wait."""
+        # Looked up now: in a worker of greenlets, it is not Python's own.
+        time.sleep(self.seconds)
 
-Steps = Generator[Sending | Pause, Any, T]
+    async def awaited(self) -> None:
+        """Wait, on the running loop."""
+        await asyncio.sleep(self.seconds)
+
+
+class Step(Protocol):
+    """Anything else that an operation waits for. The step is told what is returned."""
+
+    def now(self) -> Any:
+        """Do it."""
+
+    async def awaited(self) -> Any:
+        """Do it, on the running loop."""
+
+
+Steps = Generator[Sending | Step, Any, T]
 
 
 def run(steps: Steps[T]) -> T:
@@ -43,12 +62,10 @@ def run(steps: Steps[T]) -> T:
         step = next(steps)
         while True:
             try:
-                replies: Any = None
                 if isinstance(step, Sending):
-                    replies = step.server.send(step.commands, together=step.together, patience=step.patience)
+                    replies: Any = step.server.send(step.commands, together=step.together, patience=step.patience)
                 else:
-                    # Looked up now: in a worker of greenlets, it is not Python's own.
-                    time.sleep(step.seconds)
+                    replies = step.now()
             except BaseException as exc:  # noqa: BLE001 - the operation's own to handle, or to let pass
                 step = steps.throw(exc)
             else:
@@ -69,13 +86,7 @@ async def run_awaited(steps: Steps[T]) -> T:
         step = next(steps)
         while True:
             try:
-                replies: Any = None
-                if isinstance(step, Sending):
-                    server, commands = step.server.awaited(step.commands)
-                    link = await links_of(server).of_this_loop()
-                    replies = await link.send(commands)
-                else:
-                    await asyncio.sleep(step.seconds)
+                replies: Any = await (_sent(step) if isinstance(step, Sending) else step.awaited())
             except BaseException as exc:  # noqa: BLE001 - the operation's own to handle, or to let pass
                 step = steps.throw(exc)
             else:
@@ -83,3 +94,12 @@ async def run_awaited(steps: Steps[T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+async def _sent(sending: Sending) -> Any:
+    server, commands = sending.server.awaited(sending.commands)
+    steps = server.send_steps(commands, together=sending.together, patience=sending.patience)
+    if steps is not None:
+        return await run_awaited(steps)
+    link = await links_of(server).of_this_loop()
+    return await link.send(commands)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from redis.exceptions import NoPermissionError
 
 from celery_dtimer.errors import SettingsError
-from celery_dtimer.timer.connecting.cluster import TURNED_AWAY
+from celery_dtimer.timer.connecting.slot import TURNED_AWAY
 from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.listening.shard_round import ShardListener
 
