@@ -52,8 +52,8 @@ class Credentials(CredentialProvider):
             redis.ConnectionError: The provider failed, or returned something else.
         """
         ask = getattr(type(self._provider), "get_credentials_async", None)
-        # redis-py's own would ask in the thread of the loop.
-        if ask is None or ask is CredentialProvider.get_credentials_async:
+        # redis-py's own would ask in the thread of the loop. Before 5.3, it has none, and asks there anyway.
+        if ask is None or ask is getattr(CredentialProvider, "get_credentials_async", None):
             return await asyncio.to_thread(self.get_credentials)
         with self._failing():
             credentials = await self._provider.get_credentials_async()
