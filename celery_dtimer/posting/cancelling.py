@@ -96,13 +96,14 @@ def _is_ignored(task: Any, stored: StoredMessage) -> bool:
 
 
 def _request(task_id: str, stored: StoredMessage) -> Any:
-    """Return what a backend asks of a request: its task, its chord, and where its result is sent."""
-    names = ("task", "group", "group_index", "root_id", "parent_id", "retries", "stamps", "stamped_headers")
-    fields = {name: stored.headers[name] for name in names if name in stored.headers}
+    """Return what a backend asks of a request: its headers, as in a worker, its chord, and where its result is sent.
+
+    Backends of others look at headers that Celery's own do not: the text of the arguments, a periodic task's name.
+    """
     return Context(
-        fields,
+        stored.headers,
         id=task_id,
-        chord=_chord_of(stored) if fields.get("group") else None,
+        chord=_chord_of(stored) if stored.headers.get("group") else None,
         reply_to=stored.properties.get("reply_to"),
         correlation_id=stored.properties.get("correlation_id"),
         delivery_info={"exchange": stored.exchange, "routing_key": stored.routing_key},

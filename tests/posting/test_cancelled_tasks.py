@@ -48,6 +48,22 @@ def test_get_of_a_cancelled_task_raises_at_once(task):
         result.get(timeout=5)
 
 
+def test_a_backend_is_given_the_headers_of_the_task_that_is_cancelled(task):
+    seen = []
+
+    class Looking(type(task.backend)):
+        """Of another package: it stores what Celery's own backends do not."""
+
+        def store_result(self, task_id, result, state, traceback=None, request=None, **more):
+            seen.append([task_id, state, request.task, request.argsrepr, request.kwargsrepr, request.night])
+            return super().store_result(task_id, result, state, traceback, request, **more)
+
+    task.backend = Looking(app=task.app, url=task.backend.url)
+    result = task.post((1, 2), delay=3600, headers={"night": "each"})
+    assert result.cancel()
+    assert seen == [[result.id, states.REVOKED, "shop.total", "(1, 2)", "{}", "each"]]
+
+
 def test_a_cancel_by_id_does_the_same(app, task):
     result = task.post_in(3600, 1)
     assert get_timer(app).cancel(result.id)
