@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from celery.app.task import Task
 from celery.signals import task_received
 from celery.worker import state
+from celery.worker.strategy import default
 from kombu.message import Message
 from kombu.serialization import dumps
 from vine import promise
@@ -36,6 +38,29 @@ def ack_at_once(call_soon: Callable[..., Any], act: tuple[Callable[..., Any]], *
     """
     del call_soon
     return promise(*act, **options)
+
+
+@accommodates("all", remove_when="a worker ends an expired task whatever strategy it has")
+def handler_of_expired(consumer: Any, name: str, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what ends an expired task: the consumer's handler, unless the task has a strategy of its own.
+
+    That need not look at ``expires``: celery-batches' does not, and would run the task.
+
+    Args:
+        consumer: The worker's ``celery.worker.consumer.Consumer``.
+        name: The registered name of the task.
+        handler: The consumer's.
+    """
+    task = consumer.app.tasks[name]
+    if task.Strategy == Task.Strategy:
+        return handler
+
+    def handle(message: Any) -> None:
+        payload = None if "task" in message.headers else message.decode()
+        celerys = default(task, consumer.app, consumer)
+        celerys(message, payload, message.ack_log_error, message.reject_log_error, [])
+
+    return handle
 
 
 @accommodates("all", remove_when="worker_shutting_down is sent before a soft shutdown waits for tasks", celery=9213)

@@ -173,7 +173,7 @@ class Channel:
             return
         self._requests.add(delivery, event, self._vanished)
         self._counters.dropped(delivery)
-        hand_over_expired(self._handler, event, fields, self._consumer.controller.state.revoked)
+        hand_over_expired(self._consumer, self._handler, event, fields)
 
     def _readable(self, delivery: Delivery, stored: StoredMessage) -> EventMessage | None:
         """Return the message that a worker is given; None if it can't read it, or does not know its task."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from celery_dtimer.celery_patches.worker import handler_of_expired
 from celery_dtimer.errors import InvalidEventError
 from celery_dtimer.settings import Settings
 from celery_dtimer.timer.events import Delivery
@@ -79,20 +80,21 @@ class Misfires:
         return policy
 
 
-def hand_over_expired(handler: Callable[[Any], None], event: Any, fields: dict[str, Any], revoked: Any) -> None:
+def hand_over_expired(consumer: Any, handler: Callable[[Any], None], event: Any, fields: dict[str, Any]) -> None:
     """Let Celery end a task as one that has expired: in its result backend, for its chord and for monitors.
 
     Args:
-        handler: The worker's.
+        consumer: The worker's ``celery.worker.consumer.Consumer``.
+        handler: The consumer's.
         event: The message.
         fields: Its headers; its body, of protocol 1.
-        revoked: The ids that the worker knows as revoked. Celery adds what has expired, and would discard a later event
-            of the same id.
     """
     fields["expires"] = LONG_AGO
+    # Celery adds what has expired, and would discard a later event of the same id.
+    revoked = consumer.controller.state.revoked
     was_revoked = event.delivery_tag.id in revoked
     try:
-        handler(event)
+        handler_of_expired(consumer, fields["task"], handler)(event)
     finally:
         if not was_revoked:
             revoked.discard(event.delivery_tag.id)

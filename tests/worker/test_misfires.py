@@ -19,21 +19,21 @@ def ago(seconds):
 def test_late_events_are_fired_dropped_or_parked_as_their_task_says(
     proj, timer, start_worker, wait_for_records, wait_until_empty
 ):
-    dropped = [proj.fresh.post_at(ago(60), n) for n in range(3)]
+    dropped = [proj.fresh.post_at(ago(60), n) for n in range(3)] + [proj.gathered.post_at(ago(60))]
     parked = [proj.kept.post_at(ago(60), n) for n in range(3)]
     proj.note.post_at(ago(60), "fired")
-    in_time = [proj.fresh.post_in(0.2, "in time"), proj.kept.post_in(0.2, "in time")]
+    in_time = [task.post_in(0.2, "in time") for task in (proj.fresh, proj.gathered, proj.kept)]
     worker = start_worker(pool="threads")
     for result in in_time:
         assert result.get(timeout=20) == "in time"
-    rows = wait_for_records(3)
-    assert len(rows) == 3
+    rows = wait_for_records(4)
+    assert len(rows) == 4
     assert {result.state for result in dropped} == {states.REVOKED}
-    assert [result.peek() for result in dropped] == [None] * 3
+    assert [result.peek() for result in dropped] == [None] * 4
     assert {info.reason for info in (result.peek() for result in parked)} == {"later than its grace of 5 s"}
-    assert worker.logs().count("later than its grace of 5 s; so is all else of it that is") == 2
+    assert worker.logs().count("later than its grace of 5 s; so is all else of it that is") == 3
     (report,) = proj.app.control.broadcast("dtimer", reply=True, timeout=5, limit=1)
-    assert [each["dropped"] for each in report.values()] == [3]
+    assert [each["dropped"] for each in report.values()] == [4]
 
     timer.replay(parked[0].id)  # due anew
     assert parked[0].get(timeout=20) == 0

@@ -7,6 +7,7 @@ import time
 
 from celery import Celery, states
 from celery.exceptions import Reject
+from celery.worker.strategy import default
 from rig.records import record, records  # noqa: F401 - read by the tests
 
 import celery_dtimer
@@ -73,6 +74,23 @@ def debounced(self, name, runs=1):
 
 @dtimer_task(bind=True, misfire="drop", grace=5)
 def fresh(self, value=None):
+    record(self, "start")
+    return value
+
+
+def regardless(self, task, app, consumer):
+    """A strategy that does not look at ``expires``, as those of other packages need not."""
+    celerys = default(task, app, consumer)
+
+    def handle(message, *more):
+        message.headers["expires"] = None
+        celerys(message, *more)
+
+    return handle
+
+
+@dtimer_task(bind=True, misfire="drop", grace=5, Strategy=regardless)
+def gathered(self, value=None):
     record(self, "start")
     return value
 
