@@ -9,12 +9,13 @@
 # make test-packaging: builds a wheel and an sdist, and installs them into empty environments.
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
+# make test-companions: django-celery-results, Flower, Sentry and others, beside the timer.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing docs docs-links lint bench clean
+.PHONY: help demo test test-slow test-all test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing test-companions docs docs-links lint bench clean
 
 # Arguments for pytest: make test TESTS="tests/timer -k lease"
 TESTS ?= tests
@@ -26,6 +27,7 @@ FAILOVER_TESTS ?= tests/failover tests/cluster
 BROWSER_TESTS ?= tests/browser
 PACKAGING_TESTS ?= tests/packaging
 TYPING_TESTS ?= typing_tests
+COMPANION_TESTS ?= tests/companions
 
 help:
 	@echo "make demo   install into .venv, once, and run the demonstration (about half a minute); WEB=1: in the browser too"
@@ -39,6 +41,7 @@ help:
 	@echo "make test-browser  those of the web console and of the documentation's site, which need chromium and npm; BROWSER_TESTS=... for a part of them"
 	@echo "make test-packaging  those of the wheel and the sdist, which are built and installed (under a minute)"
 	@echo "make test-typing  mypy and pyright on right and wrong calls, with Celery's types and without (under a minute); needs node"
+	@echo "make test-companions  those of packages beside the timer: Flower, Sentry, ...; COMPANION_TESTS=... for a part of them"
 	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  lateness and drain of a worker, beside plain Celery"
@@ -67,7 +70,7 @@ test: .venv/installed-dev
 test-slow: .venv/installed-dev
 	@.venv/bin/python -m pytest -m slow -n 5 --maxschedchunk 2 $(TESTS)
 
-test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing
+test-all: test test-slow test-brokers test-clocks test-servers test-failover test-browser test-packaging test-typing test-companions
 
 # RabbitMQ's package is looked for first, so that its absence is said in a line and not in a hundred errors.
 test-brokers: .venv/installed-brokers
@@ -110,6 +113,9 @@ test-packaging: .venv/installed-packaging
 
 test-typing: .venv/installed-dev .venv-typing/installed
 	@.venv/bin/python -m pytest -n 2 $(TYPING_TESTS)
+
+test-companions: .venv/installed-companions
+	@.venv/bin/python -m pytest -n 4 --maxschedchunk 2 $(COMPANION_TESTS)
 
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
@@ -156,6 +162,15 @@ bench: .venv/installed-dev
 	@$(PYTHON) -m venv --clear --without-pip .venv-typing
 	@.venv/bin/python -m pip --python .venv-typing/bin/python install --quiet --disable-pip-version-check --group typing --editable .
 	@.venv-typing/bin/pyright --version
+	@touch $@
+
+# celery-batches does not go with the newest Celery: it has an environment of its own.
+.venv/installed-companions: .venv/installed-dev
+	@echo "installing the companions ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group companions
+	@.venv/bin/python -m venv --without-pip .venv/celery-batches
+	@.venv/bin/python -m pip --python .venv/celery-batches/bin/python install --quiet --disable-pip-version-check \
+	  --group celery-batches
 	@touch $@
 
 clean:

@@ -28,7 +28,7 @@ from celery_dtimer.testing.nodes.recipes import Recipe
 from rig.brokers import BrokerPlace, filesystem_broker, memory_broker, rabbitmq_broker, sqs_broker
 from rig.projects import PROJECT_MODULE, WorkerApp, loaded_project
 from rig.rabbitmq import RabbitServer
-from rig.recipes import recipes
+from rig.recipes import IMPORTED, recipes
 from rig.servers import RedisServer
 from rig.sqs import SqsServer
 from rig.workers import QUICK_START, WorkerStarter
@@ -202,14 +202,17 @@ def project_apart(
 
 
 @pytest.fixture
-def run_apart(worker_app: WorkerApp) -> Callable[[str], Any]:
-    """Runs Python in a process of its own, where the project is ``proj``, and returns what ``result`` is in the end."""
+def run_apart(worker_app: WorkerApp) -> Callable[..., Any]:
+    """Runs Python in a process of its own, where the project is ``proj``, and returns what ``result`` is in the end.
 
-    def run(code: str) -> Any:
+    ``python`` is another interpreter than that of the tests.
+    """
+
+    def run(code: str, python: str = sys.executable) -> Any:
         done = subprocess.run(
-            [sys.executable, "-c", f"import json, {PROJECT_MODULE} as proj\n{code}\nprint(json.dumps(result))"],
+            [python, "-c", f"import json, {PROJECT_MODULE} as proj\n{code}\nprint(json.dumps(result))"],
             cwd=worker_app.folder,
-            env={**os.environ, **worker_app.environment},
+            env={**os.environ, "PYTHONPATH": IMPORTED, **worker_app.environment},
             capture_output=True,
             text=True,
             timeout=100,

@@ -31,6 +31,7 @@ class WorkerStarter:
         env: Mapping[str, str] | None = None,
         app_module: str | None = None,
         arguments: Sequence[str] = QUICK_START,
+        python: str | None = None,
     ) -> WorkerNode:
         """Start a worker of the test's app and wait until it is ready.
 
@@ -43,9 +44,11 @@ class WorkerStarter:
             app_module: The module whose app is run, if not the test's own: one that was put into the folder
                 of ``worker_app``.
             arguments: More of ``celery worker``'s options; by default those that make it start sooner.
+            python: Another interpreter than that of the tests.
         """
         name = name or f"w{next(self._numbers)}"
-        command = ["celery", "-A", app_module or self._project.name, "worker", "--loglevel=INFO"]
+        celery = ["celery"] if python is None else [python, "-m", "celery"]
+        command = [*celery, "-A", app_module or self._project.name, "worker", "--loglevel=INFO"]
         command += ["-n", f"{name}@%h", "-P", pool, "-c", str(concurrency), "-Q", queues, *arguments]
         container = self._docker.containers.run(
             WORKER_IMAGE,
