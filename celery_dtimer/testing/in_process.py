@@ -11,8 +11,8 @@ from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.signals import task_received
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
-from celery.worker.request import Request
 from celery.worker.strategy import proto1_to_proto2
+from kombu.utils.imports import symbol_by_name
 
 from celery_dtimer.celery_patches.worker import show_etas
 from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo, Extension
@@ -104,10 +104,11 @@ class _Run:
             return
         if policy is not None or is_expired(headers, self._now_ms):
             headers["expires"] = LONG_AGO
-        request = Request(
+        task = app.tasks[name]
+        request = symbol_by_name(task.Request)(
             message,
             app=app,
-            task=app.tasks[name],
+            task=task,
             hostname=HOLDER,
             on_ack=lambda *_: self._decide("confirm"),
             on_reject=lambda _logger, _errors, requeue: self._rejected(requeue=requeue),

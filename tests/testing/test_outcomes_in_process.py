@@ -3,6 +3,7 @@
 import pytest
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
+from celery.worker.request import Request
 
 from celery_dtimer import State, signals
 from celery_dtimer.testing import virtual_timer
@@ -85,6 +86,22 @@ def test_a_rejected_task_is_parked(app, dtimer):
     dtimer.advance(60)
     assert (result.peek().state, result.peek().reason) == (State.PARKED, "its task was rejected")
     assert result.peek().until == dtimer.now
+
+
+class Counting(Request):
+    def on_success(self, outcome, **more):
+        self.app.counted = outcome[1]
+        super().on_success(outcome, **more)
+
+
+def test_a_task_may_have_a_request_class_of_its_own(app, dtimer):
+    @app.task(name="counted", Request=f"{__name__}:Counting")
+    def counted():
+        return 5
+
+    counted.post_in(60)
+    dtimer.advance(60)
+    assert app.counted == "5"
 
 
 def test_an_ignored_task_is_confirmed(app, dtimer):

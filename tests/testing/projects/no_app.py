@@ -1,0 +1,4 @@
+"""Without any app."""
+
+
+def test_nothing(dtimer): ...
