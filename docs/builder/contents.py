@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator
 
-_SECTION = re.compile(r"^## ([^\n]+)$\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_PART = re.compile(r"^(##+) ([^\n]+)$\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| \[([^\]]+)\]\(([\w/-]+)\.md\) \|", re.MULTILINE)
 
 
 def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield each section that lists pages: its heading, and the titles and names of its pages."""
-    for heading, text in _SECTION.findall(index):
-        pages = _ROW.findall(text)
-        if pages:
-            yield heading, pages
+    """Yield each section that lists pages: its heading, behind that above it, and the titles and names of its pages."""
+    above = ""
+    for level, heading, text in _PART.findall(index):
+        above = heading if level == "##" else above
+        if pages := _ROW.findall(text):
+            yield heading if level == "##" else f"{above}: {heading.lower()}", pages
 
 
 def with_toctrees(index: str) -> str:

@@ -35,7 +35,8 @@ def test_every_page_is_in_one_section_of_the_contents():
 
 def test_the_sections_are_those_of_the_contents():
     headings = [heading for heading, _ in contents.sections(INDEX)]
-    assert headings == ["Tutorial", "How-to", "Reference", "Explanation", "Project"]
+    parts = list(dict.fromkeys(heading.partition(":")[0] for heading in headings))
+    assert parts == ["Tutorial", "How-to", "Reference", "Explanation", "Project"]
     assert contents.with_toctrees(INDEX).count("```{toctree}") == len(headings)
 
 
