@@ -67,13 +67,20 @@ def of_class(path: str, cls: type) -> Iterator[str]:
 
 
 def fields_of(cls: type) -> dict[str, str]:
-    """The annotated fields of a class body, with their defaults."""
+    """The annotated fields of a class body, with their defaults.
+
+    Of two classes of one name, the one for type checkers alone, Python before 3.13 may find the wrong source.
+    """
+    there = inspect.get_annotations(cls)
     [tree] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     return {
         node.target.id: ast.unparse(node.annotation) + default_of(node.value)
         for node in tree.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.startswith("_")
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and not node.target.id.startswith("_")
+        and node.target.id in there
     }
 
 

@@ -76,20 +76,32 @@ def test_its_lua_is_read(installed):
     assert installed.python("from celery_dtimer.timer.storing.scripts import read; print(len(read('claim')) > 100)")
 
 
-def test_an_sdist_and_a_shallow_clone_without_tags_are_installed_too(release, checkout, tmp_path, make_environment):
+@pytest.fixture(scope="module")
+def from_source(release, make_environment):
+    """The sdist, with an extra, as somebody without a wheel installs it."""
     environment = make_environment(PYTHONS[min(PYTHONS)])
     environment.install(f"{release.sdist}[pytest-celery]", "celery[redis]")
-    asked = "import celery_dtimer as d; print(d.__version__, d.__file__)"
-    assert environment.python(asked).split()[0] == VERSION
-    # In place, as the Makefile installs a clone.
+    return environment
+
+
+ASKED = "import celery_dtimer as d; print(d.__version__, d.__file__)"
+
+
+@pytest.mark.timeout(300)
+def test_an_sdist_is_installed_too_and_runs_the_project_of_the_page_about_pytest_celery(from_source):
+    assert from_source.python(ASKED).split()[0] == VERSION
+    for name, source in files(REPOSITORY / "docs" / "how-to" / "pytest-celery.md").items():
+        (from_source.folder / name).parent.mkdir(exist_ok=True)
+        (from_source.folder / name).write_text(source)
+    assert "3 passed" in from_source.run("python", "-m", "pytest", "-q")
+
+
+@pytest.mark.timeout(300)
+def test_a_shallow_clone_without_tags_is_installed_in_place_as_the_makefile_does(checkout, tmp_path, make_environment):
+    environment = make_environment(PYTHONS[min(PYTHONS)])
     run("git", "clone", "--quiet", "--depth", "1", "--no-tags", checkout.as_uri(), tmp_path / "clone")
     environment.install("--editable", tmp_path / "clone")
-    version, file = environment.python(asked).split()
+    version, file = environment.python(ASKED).split()
     assert version.startswith("0.0.1.dev1+g")
     assert file.startswith(str(tmp_path / "clone"))
     assert run("git", "status", "--porcelain", cwd=tmp_path / "clone") == ""
-    # What the page about pytest-celery promises, by its extra alone.
-    for name, source in files(REPOSITORY / "docs" / "how-to" / "pytest-celery.md").items():
-        (environment.folder / name).parent.mkdir(exist_ok=True)
-        (environment.folder / name).write_text(source)
-    assert "3 passed" in environment.run("python", "-m", "pytest", "-q")
