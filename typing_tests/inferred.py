@@ -8,6 +8,7 @@ from celery import Celery
 
 from celery_dtimer import (
     Answer,
+    AsyncDTimer,
     Delivery,
     DeliveryInfo,
     DTimer,
@@ -69,6 +70,15 @@ def results() -> None:
     assert_type(rebuild_index.post_in(60, "books"), TimerResult[None])
     assert_type(total.post_in(60, 1, 2), TimerResult[int])
     assert_type(import_books.post_in(60, 3), TimerResult[dict[str, int]])
+
+
+async def awaited(timer: AsyncDTimer) -> None:
+    result = await remind.apost_in(60, "1001")
+    assert_type(result, TimerResult[int])
+    assert_type(await remind.apost_at(datetime.max, "1001"), TimerResult[int])
+    assert_type(await remind.apost(("1001",), delay=60), TimerResult[int])
+    assert_type(await result.acancel(), Answer)
+    assert_type(await timer.post("text", 60), str)
 
 
 def decorators() -> None:

@@ -3,6 +3,7 @@
 Each line that ends with ``# right`` has one.
 """
 
+import asyncio
 import os
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from celery import Celery, chain, current_app, shared_task
 
 import celery_dtimer
-from celery_dtimer import Delivery, DTimer, DTimerTask, Post, TaskPost, TimerResult, get_timer, timed
+from celery_dtimer import AsyncDTimer, Delivery, DTimer, DTimerTask, Post, TaskPost, TimerResult, get_timer, timed
 from typing_tests.tasks import Rebuild, import_books, rebuild_index, remind, send_mail, total
 
 URL = os.environ.get("DTIMER_URL", "redis://localhost:6379/0")
@@ -111,4 +112,20 @@ ids += alone.post_many([Post("text", delay=60), Post(b"bytes", eta=SOON)])  # ri
 print([bool(alone.cancel(one)) for one in ids])  # right
 alone.close()  # right
 
+
+async def awaited() -> None:
+    result = await remind.apost_in(60, "1001", urgent=True)  # right
+    await remind.apost(("1001",), delay=60, queue="mail", tags=["order:1"])  # right
+    print(await result.apeek(), await result.acancel())  # right
+    async with AsyncDTimer(URL, namespace="awaited") as timer:  # right
+
+        @timer.on_event
+        async def handle(delivery: Delivery) -> int:
+            print(handle, await timer.confirm(delivery))
+            return 3
+
+        print(await timer.cancel(await timer.post("text", 60)))  # right
+
+
+asyncio.run(awaited())
 get_timer(app).cancel_many(event.id for event in get_timer(app).upcoming(limit=100))  # right

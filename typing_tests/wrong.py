@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Celery
 
-from celery_dtimer import Delivery, DTimer, Post, TaskPost, dtimer_task, get_timer, install
+from celery_dtimer import AsyncDTimer, Delivery, DTimer, Post, TaskPost, dtimer_task, get_timer, install
 from typing_tests.tasks import import_books, rebuild_index, remind, send_mail, total
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
@@ -103,3 +103,12 @@ def on_event(delivery: Delivery) -> None:
 
 
 bound.post_in(60, "3")  # wrong
+
+
+async def awaited() -> None:
+    await remind.apost_in(60, 1001)  # wrong
+    await remind.apost_at(SOON, "1001", nonsense=3)  # wrong
+    await remind.apost(("1001",), delay=60, que="mail")  # wrong
+    async with AsyncDTimer("redis://localhost:6379/0", max_event=4) as timer:  # wrong
+        await timer.post(3, 60)  # wrong
+        timer.on_event(on_event)  # wrong
