@@ -28,10 +28,13 @@ class PutOff:
     Attributes:
         before: What the result backend does before a task is sent.
         events: The events to be stored: one, unless functions of the user's post others on the way.
+        is_open: Whether the call is being made still. Tasks that begin meanwhile keep this context, and must not put
+            off what nobody would make up for.
     """
 
     before: list[Callable[[], None]] = field(default_factory=list)
     events: list[Storing] = field(default_factory=list)
+    is_open: bool = True
 
     async def make_up(self) -> None:
         """Do it all: backends and brokers are spoken to in threads, since Celery's code waits for them."""
@@ -49,7 +52,13 @@ _put_off: ContextVar[PutOff | None] = ContextVar("_put_off", default=None)
 
 def put_off() -> PutOff | None:
     """Return what the awaited call puts off that is being made here; None: nothing is, do it at once."""
-    return _put_off.get()
+    found = _put_off.get()
+    return found if found is not None and found.is_open else None
+
+
+def _calls_before() -> list[Callable[[], None]] | None:
+    found = put_off()
+    return None if found is None else found.before
 
 
 async def awaited(app: Any, post: Callable[[], T]) -> T:
@@ -60,12 +69,13 @@ async def awaited(app: Any, post: Callable[[], T]) -> T:
         asyncio.CancelledError: The await was cancelled; the task may or may not be stored.
     """
     extension_of(app)
-    call_backend_later(app, lambda: None if (found := _put_off.get()) is None else found.before)
+    call_backend_later(app, _calls_before)
     later = PutOff()
     token = _put_off.set(later)
     try:
         result = post()
     finally:
         _put_off.reset(token)
+        later.is_open = False
     await later.make_up()
     return result

@@ -201,7 +201,8 @@ class TimerProducer(Producer):
             self._extension, event, conflict, policy, origin=posting.origin, max_wait_ms=posting.max_wait_ms
         )
         later = put_off()
-        if later is not None:
+        # What is taken over goes to the broker if it can't be stored: that is known now or never.
+        if later is not None and posting.native is None:
             later.events.append(Storing(steps))
             return
         try:

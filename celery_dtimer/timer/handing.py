@@ -97,7 +97,7 @@ class Handing(DTimer):
                 self._listener.pause()
         self._stop_iterating()
         own = _within.get()
-        if own is not None:
+        if own is not None and not own.done():
             # Two handlers that leave do not wait for each other.
             self._leavers.add(own)
         others = self._tasks - self._leavers if loop is self._loop else set()

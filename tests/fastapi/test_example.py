@@ -25,6 +25,7 @@ def worker_app(project_apart, redis_server):
     return project_apart
 
 
+@pytest.mark.slow
 def test_reminders_are_posted_shown_moved_and_taken_back_and_the_one_that_is_due_is_sent(
     worker_app, start_worker, run_apart, redis_server
 ):

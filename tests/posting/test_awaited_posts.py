@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery.exceptions import TaskRevokedError
+from celery.signals import before_task_publish
 from rig.frames import ours, stacks_of_sending
 
 import celery_dtimer
@@ -231,6 +232,47 @@ def test_a_post_of_a_task_class_of_the_users_is_called_by_the_awaited_one(app):
         assert (await result.apeek()).due_at > datetime.now(UTC) + timedelta(seconds=1000)
 
     asyncio.run(main())
+
+
+def test_what_a_receiver_posts_is_stored_too_whenever_it_does(app, add):
+    """Before the task itself, or in a task of the loop's that begins meanwhile and posts later."""
+    other, tasks = app.task(name="other")(nothing), []
+
+    async def later():
+        await asyncio.sleep(0.05)
+        return other.post_in(60)
+
+    @before_task_publish.connect(weak=False)
+    def receive(sender, **_):
+        if sender == "add":
+            tasks.append(asyncio.get_running_loop().create_task(later()))
+            tasks.append(other.post_in(60))
+
+    async def main():
+        result = await add.apost_in(60, 1)
+        return [await result.apeek(), await (await tasks[0]).apeek(), await tasks[1].apeek()]
+
+    try:
+        assert [info.task for info in asyncio.run(main())] == ["add", "other", "other"]
+    finally:
+        before_task_publish.disconnect(receive)
+
+
+def test_what_a_receiver_calls_is_taken_over_or_goes_to_the_broker_at_once(app, add, timer):
+    app.conf.dtimer_takeover = 10
+    other, called = app.task(name="other")(nothing), []
+
+    @before_task_publish.connect(weak=False)
+    def receive(sender, **_):
+        if sender == "add":
+            called.append(other.apply_async(countdown=60))
+            assert called[0].peek().task == "other"
+
+    try:
+        result = asyncio.run(_posted(add))
+        assert result.peek().task == "add"
+    finally:
+        before_task_publish.disconnect(receive)
 
 
 def test_a_shared_task_has_the_awaited_methods(app):
