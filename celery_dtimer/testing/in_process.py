@@ -8,6 +8,7 @@ from typing import Any
 
 from celery.app.trace import build_tracer
 from celery.exceptions import NotRegistered, TaskRevokedError
+from celery.result import denied_join_result
 from celery.signals import task_received
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
@@ -178,7 +179,9 @@ class _ThisProcess:
         accept_callback(os.getpid(), time.monotonic())
         task = self._app.tasks[name]
         request.update({"args": arguments, "kwargs": keywords, "is_eager": False, **(embedded or {})})
-        result, info, runtime, text = build_tracer(name, task, app=self._app)(task_id, arguments, keywords, request)
+        # As in a worker: a task that waits for another would wait for ever.
+        with denied_join_result():
+            result, info, runtime, text = build_tracer(name, task, app=self._app)(task_id, arguments, keywords, request)
         callback((1, result, runtime) if info else (0, text, runtime))
 
 

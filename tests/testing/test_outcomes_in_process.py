@@ -88,6 +88,17 @@ def test_a_rejected_task_is_parked(app, dtimer):
     assert result.peek().until == dtimer.now
 
 
+def test_a_task_may_not_wait_for_another(app, dtimer, note):
+    @app.task(name="wait")
+    def wait():
+        note.post_in(60, "a").get()
+
+    wait.post_in(60)
+    with pytest.raises(RuntimeError, match=r"Never call result\.get\(\) within a task"):
+        dtimer.advance(60)
+    assert note.post_in(0, "b").ready() is False
+
+
 class Counting(Request):
     def on_success(self, outcome, **more):
         self.app.counted = outcome[1]
