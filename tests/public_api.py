@@ -23,6 +23,7 @@ MODULES = {
     f"{ROOT}.testing.nodes": importlib.import_module(f"{ROOT}.testing.nodes").__all__,
     f"{ROOT}.web": ["console"],
     f"{ROOT}.operating.otel": ["instrument"],
+    f"{ROOT}.posting.signatures": ["InstallOptions", "PostManyOptions", "PostOptions", "TaskOptions"],
     f"{ROOT}.django.on_commit": ["DTimerDjangoTask"],
     f"{ROOT}.django.tasks": ["DTimerBackend"],
 }
