@@ -55,6 +55,7 @@ released = re.fullmatch(r"(?!0\.0\.)\d+(\.\d+)+", release)
 html_title = f"celery-dtimer {release if released else '(development)'}"
 html_static_path = ["builder/static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 # No copies of the pages' sources: the repository has them.
 html_copy_source = False
 html_show_sourcelink = False

@@ -46,6 +46,22 @@ def test_every_page_fits_its_screen_and_loads_nothing_from_elsewhere(browser):
     assert too_wide == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(browser, axe, scheme):
+    # Lists and landmarks are Sphinx' and furo's own.
+    rules = {"definition-list": {"enabled": False}, "landmark-unique": {"enabled": False}}
+    found = []
+    with visiting(browser, scheme) as page:
+        for name in ("index", "tutorial/first-steps", "reference/cli", "reference/settings", "reference/api"):
+            page.goto(f"file://{SITE / name}.html")
+            page.evaluate(axe)
+            answer = page.evaluate(
+                "rules => axe.run(document, { rules, resultTypes: ['violations'], preload: false })", rules
+            )
+            found += [(name, fault["id"], fault["nodes"][0]["html"][:200]) for fault in answer["violations"]]
+    assert found == []
+
+
 @pytest.mark.parametrize("words", ["debounce", "dtimer_misfire_grace", "NotReplicatedError"])
 def test_the_search_finds_words_without_a_network(browser, words):
     # From a disk it lists the pages and shows no excerpts: a browser lets no page read another file.
