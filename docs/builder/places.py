@@ -14,6 +14,7 @@ SHOWN = {
     "project/security": "SECURITY.md",
     "project/tests": "tests/README.md",
     "project/example": "example_project/README.md",
+    "project/examples": "examples/README.md",
     "project/example-django": "examples/django/README.md",
     "project/example-fastapi": "examples/fastapi/README.md",
 }
