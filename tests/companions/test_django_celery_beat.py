@@ -5,7 +5,7 @@ import json
 import pytest
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("order", ["after"])
 def test_the_task_of_an_entry_posts_and_an_entrys_countdown_is_dropped_by_its_model(
     start_worker, start_celery, run_apart, order
 ):

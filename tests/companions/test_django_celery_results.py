@@ -5,7 +5,7 @@ import json
 import pytest
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("order", ["before"])
 def test_results_are_in_the_database_with_their_tasks_names_and_arguments(start_worker, run_apart, order):
     run_apart("proj.migrate(); result = None")
     start_worker(pool="threads")
