@@ -174,4 +174,4 @@ bench: .venv/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-typing build dist celery_dtimer/_version.py .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+	rm -rf .venv .venv-bench .venv-typing build dist celery_dtimer/_version.py .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
