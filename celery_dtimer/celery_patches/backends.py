@@ -14,7 +14,7 @@ from kombu.common import maybe_declare
 from celery_dtimer.accommodations import accommodates
 
 #: What a backend of the user's does is done one at a time: Celery's have a copy for each thread, or a lock.
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 
 
 @accommodates("all", remove_when="Celery makes a message without telling the result backend of it")

@@ -124,6 +124,8 @@ class _Run:
         except TaskRevokedError:
             # Celery would discard a later event of the same id too.
             state.revoked.discard(request.id)
+        finally:
+            state.task_ready(request)  # unless that was done: what ends the test ends it before Celery does that
 
     def _message(self, stored: StoredMessage, lateness: float) -> tuple[Any, Any, dict[str, Any], bool]:
         delivery = self._delivery

@@ -3,6 +3,7 @@
 import pytest
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
+from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from celery_dtimer import State, signals
@@ -149,6 +150,7 @@ def test_a_task_that_ends_the_test_leaves_its_event_as_it_was(app, dtimer):
     with pytest.raises(pytest.skip.Exception):
         dtimer.advance(60)
     assert (result.peek().state, result.peek().redeliveries) == (State.PENDING, 0)
+    assert result.id not in worker_state.requests
 
 
 def test_links_and_errbacks_run_where_the_app_runs_them(app, dtimer, note, ran):

@@ -15,8 +15,8 @@ CODE = Path(celery_dtimer.__file__).parent
 #: What one thread may take as often as it likes, or wait for where it is interrupted.
 SAFE = {"threading": {"RLock", "Thread", "current_thread", "local"}, "queue": {"Empty"}}
 
-#: What runs in no worker.
-OUTSIDE = ("web/", "operating/workers.py", "operating/liveness.py")
+#: What runs in no worker, or in that of a test.
+OUTSIDE = ("testing/", "web/", "operating/workers.py", "operating/liveness.py")
 
 #: Where one kind of queue or another is chosen.
 CHOICE = "mailbox.py"
