@@ -202,6 +202,7 @@ def test_a_late_answer_costs_no_earlier_one(answering):
     assert set(timers_of_workers(app, ["prompt@h"], timeout=20.0, patience=20.0)) == {"prompt@h"}
 
 
+@pytest.mark.slow
 def test_the_expected_answers_are_enough_and_others_are_heard_that_come_with_them(answering):
     app = answering({"new@h": (0, report()), "old@h": (0, report()), "never@h": (60, report())})
     start = time.monotonic()

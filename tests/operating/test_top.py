@@ -44,6 +44,7 @@ def frames_of(worker_app):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_top_counts_what_workers_do_and_ends_quietly_at_ctrl_c(note, start_worker, frames_of):
     start_worker(pool="threads", name="one")
     next_frame, process = frames_of

@@ -203,6 +203,7 @@ def test_a_timer_that_is_away_leaves_calls_to_the_broker_and_refuses_posts(taken
     assert published(taken) is None
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_too_raises_celerys_own_error(make_app, task):
     closed = f"redis://127.0.0.1:{free_port()}/0"
     app = make_app(

@@ -57,7 +57,7 @@ def _often(monkeypatch):
 def test_open_pages_share_one_look_and_it_ends_with_them(app, remind, served):
     application = console(app)
     watch, url = looks_of(application), served(application)
-    with httpx.Client() as client, ExitStack() as pages:
+    with httpx.Client(timeout=30) as client, ExitStack() as pages:
         streams = [pages.enter_context(client.stream("GET", f"{url}/live")).iter_lines() for _ in range(20)]
         first = [told(stream) for stream in streams]
         assert {part for each in first for part in each["parts"]} == {

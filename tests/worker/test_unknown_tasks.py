@@ -45,6 +45,7 @@ def test_a_task_that_no_worker_knows_yet_waits_for_one_that_does(timer, outsider
     assert timer.peek(ids[0]) is None
 
 
+@pytest.mark.slow
 def test_many_events_of_an_unknown_task_take_one_line_and_are_all_parked_after_the_patience(
     timer, outsider, start_worker, expected_keys, proj
 ):
