@@ -7,11 +7,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from celery import chord
+from celery import Celery, chord
+from celery.result import AsyncResult
 from pytest_celery import add, ping, sleep, xsum
 from rig.processes import gone
 from rig.recipes import IMPORTED
 from rig.waiting import wait_until
+
+from celery_dtimer.testing.nodes.adapting import living_results
 
 pytest_plugins = ["pytester"]
 
@@ -32,6 +35,17 @@ def test_a_task_runs_on_the_setup_of_pytest_celery(celery_setup):
     celery_setup.worker.assert_log_exists("succeeded in", timeout=5)
     assert celery_setup.broker.container.client.ping()
     assert len(celery_setup) == 3
+
+
+def test_results_are_found_at_the_end_among_objects_that_do_not_say_what_they_are():
+    class Lazy:
+        @property
+        def __class__(self):
+            raise RuntimeError("not configured")
+
+    lazy, result = Lazy(), AsyncResult("x", app=Celery(set_as_current=False))
+    assert any(each is result for each in living_results())
+    assert not any(each is lazy for each in living_results())
 
 
 def test_a_further_worker_joins_the_setup_of_pytest_celery(celery_setup, start_worker):

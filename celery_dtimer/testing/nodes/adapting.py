@@ -1,10 +1,14 @@
-"""What pytest_docker_tools assumes about containers and is not so for processes."""
+"""What pytest_docker_tools and pytest-celery assume about containers, or about objects, and is not so here."""
 
+import gc
 import time
 from collections.abc import Callable
 from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from celery.result import AsyncResult
 from pytest_docker_tools.exceptions import TimeoutError as DockerToolsTimeoutError
 
 from celery_dtimer.testing.nodes.engine import ProcessDocker
@@ -14,6 +18,7 @@ from celery_dtimer.testing.nodes.waiting import growing_pauses
 running_docker = pytest.StashKey[ProcessDocker]()
 
 WRAPPER = "pytest_docker_tools.wrappers.container"
+BACKEND = "pytest_celery.vendors.redis.backend.api"
 WAITING_MODULES = [
     WRAPPER,
     "pytest_docker_tools.factories.container",
@@ -37,11 +42,17 @@ def wait_for_callable(message: str, func: Callable[[], object], timeout: float =
         time.sleep(pause)
 
 
+def living_results() -> list[Any]:
+    """Return all results of tasks, asking no other object what it is: Django's lazy ones need settings to answer."""
+    return [each for each in gc.get_objects() if issubclass(type(each), AsyncResult)]
+
+
 def adapt(patch: pytest.MonkeyPatch) -> None:
-    """Look often, and always reach nodes at the loopback address.
+    """Look often, always reach nodes at the loopback address, and look for results among results.
 
     A machine of the CI may be a container itself, and then nodes would be sought at the address of a bridge.
     """
     for module in WAITING_MODULES:
         patch.setattr(import_module(module), "wait_for_callable", wait_for_callable)
     patch.setattr(import_module(WRAPPER), "tests_inside_container", lambda: False)
+    patch.setattr(import_module(BACKEND), "gc", SimpleNamespace(collect=gc.collect, get_objects=living_results))
