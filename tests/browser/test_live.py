@@ -35,7 +35,7 @@ def test_the_keyboard_chooses_a_span_of_the_histogram(visit, console):
         page.keyboard.press("Shift+ArrowRight")
     assert page.locator(".spans .chosen").count() == 21
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Due ").wait_for()
+    page.locator("#list-title", has_text="Due ").wait_for()
     assert page.url == f"{console.origin}/"
     page.get_by_role("button", name="Show what is next again").click()
     page.get_by_role("heading", name="Next", exact=True).wait_for()
@@ -49,7 +49,7 @@ def test_the_mouse_chooses_a_span_of_the_histogram(visit, console):
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=4)
     page.mouse.up()
-    page.get_by_role("heading", name="Due ").wait_for()
+    page.locator("#list-title", has_text="Due ").wait_for()
 
 
 @pytest.fixture(scope="module")
