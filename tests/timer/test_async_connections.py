@@ -33,7 +33,7 @@ def test_each_loop_has_connections_of_its_own_which_end_with_it(redis_url, redis
     timer.cancel_many(posted)
 
 
-def test_hundreds_of_posts_at_once_share_few_connections(run, timer, redis_url, redis_client):
+def test_hundreds_of_posts_at_once_share_few_connections(timer, redis_url, redis_client):
     async def main():
         async with AsyncDTimer(f"{redis_url}?client_name=of-many&max_connections=3") as awaited:
             ids = await asyncio.gather(*(awaited.post("x", 60) for _ in range(200)))
