@@ -139,6 +139,7 @@ class Links:
             yield
         finally:
             self._links.pop(loop, None)
+            # The loop ends, and nobody is left to be told: whatever else it closes comes next.
             with suppress(redis.RedisError, OSError):
                 await link.close()
 
