@@ -2,7 +2,10 @@
 
 import contextlib
 import importlib
+import importlib.metadata
+import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -87,6 +90,17 @@ def bench() -> Iterator[Bench]:
         made = Bench(server, Path(folder))
         made.clear()
         yield made
+
+
+def keep(path: Path | None, server: RedisServer, figures: dict[str, Any]) -> None:
+    """Write what was measured to a file of JSON, if there is to be one: {"versions": {...}, "figures": {...}}."""
+    if path is None:
+        return
+    with server.client() as client:
+        versions = {"python": platform.python_version(), "redis-server": client.info("server")["redis_version"]}
+    for package in ("celery-dtimer", "celery", "kombu", "redis"):
+        versions[package] = importlib.metadata.version(package)
+    path.write_text(json.dumps({"versions": versions, "figures": figures}))
 
 
 def percentiles(values: Sequence[float]) -> str:

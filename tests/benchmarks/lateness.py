@@ -1,7 +1,8 @@
 """Idle lateness of posted tasks beside Celery's own countdown: the same worker, the same spread, in turn.
 
-usage: lateness.py [--pools prefork] [--events 500] [--span 10] [--rounds 3] [--load 100]
+usage: lateness.py [--pools prefork] [--events 500] [--span 10] [--rounds 3] [--load 100] [--json FILE]
 --pools all: one after the other. --load: so many plain tasks of 10 ms a second beside them, half of what two slots do.
+--json: {"versions": ..., "figures": {pool: {way: [seconds late, ...]}}} in a file.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
-from harness import Bench, bench, percentiles
+from harness import Bench, bench, keep, percentiles
 from rig.pools import POOLS
 
 
@@ -59,10 +61,11 @@ def main() -> None:
     parser.add_argument("--span", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--load", type=int, default=0)
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pools = POOLS if arguments.pools == "all" else arguments.pools.split(",")
     ways = ("countdown", "post_at")
-    collected: dict[tuple[str, str], list[float]] = {(pool, way): [] for pool in pools for way in ways}
+    collected: dict[str, dict[str, list[float]]] = {pool: {way: [] for way in ways} for pool in pools}
     with bench() as b:
         for pool in pools:
             with b.worker(pool):
@@ -70,11 +73,13 @@ def main() -> None:
                     for way in ways:
                         with plain_load(b, arguments.load):
                             latenesses = measure(b, way, arguments.events, arguments.span)
-                        collected[pool, way] += latenesses
+                        collected[pool][way] += latenesses
                         early = f"earliest {min(latenesses) * 1000:.2f} ms"
                         print(f"round {number + 1}  {pool:8} {way:10} {percentiles(latenesses)}  {early}", flush=True)
-    for (pool, way), latenesses in collected.items():
-        print(f"all      {pool:8} {way:10} {percentiles(latenesses)}  {len(latenesses)} events")
+        keep(arguments.json, b.server, collected)
+    for pool, by_way in collected.items():
+        for way, latenesses in by_way.items():
+            print(f"all      {pool:8} {way:10} {percentiles(latenesses)}  {len(latenesses)} events")
 
 
 if __name__ == "__main__":
