@@ -58,7 +58,7 @@ class Delivery:
         max_redeliveries: Redeliveries before it is parked.
         key: Name of the lease, the same for all deliveries of one posted event.
         token: New at every claim; empty if no confirm is awaited (``max_redeliveries=0``).
-        due_monotonic: Its due time on this process's monotonic clock, in seconds; up to a round trip too late.
+        due_monotonic: Its due time on this process's monotonic clock, in seconds; up to the way of an answer too late.
         ready_ms: Earliest time to hand it over: its due time, or the end of the delay after a release.
         shard: Number of the shard that it was claimed from.
         tags: Its tags.

@@ -3,6 +3,16 @@
 #: Seconds that the server's clock may run ahead of the expected time; more is a step.
 TOLERANCE = 1.0
 
+#: Seconds that two clocks may drift apart in a second: the fastest slew of Linux (adjtimex(2)).
+DRIFT = 500e-6
+
+#: Longest answer, in seconds, that earlier ones may make more precise: a longer one may come from another server.
+PROMPT = 0.02
+
+#: Most seconds by which they may. A clock that was set back by less than a round trip looks as if answers had become
+#: faster: its events are early by this at most, and for as long as it takes to drift so far.
+GAIN = 0.001
+
 
 class ServerClock:
     """The server's clock as one listener knows it: a step forward counts for leases only after some time.
@@ -41,3 +51,35 @@ class ServerClock:
                 return
         self._ahead = server - asked
         self._stepped_at = None
+
+
+class Zero:
+    """The instant of our monotonic clock at which the server's stood at 0, from all answers together.
+
+    An answer says that it lies between the call and the answer, less what the server's clock showed. The part that
+    this has in common with what earlier ones said, as far as the clocks may have drifted since, is smaller than each.
+    If there is none, a clock was set, or one host slept, or this is another server: only the last answer counts.
+    """
+
+    def __init__(self) -> None:
+        self._earliest = self._latest = self._heard_at = 0.0
+        self._known = False
+
+    def heard(self, server: float, asked: float, received: float) -> float:
+        """Take a reading of the server's clock, in seconds, made between two instants of our monotonic one.
+
+        Returns:
+            The latest instant, in seconds, that zero may lie at: no event is early by it.
+        """
+        earliest, latest = asked - server, received - server
+        if self._known and received - asked <= PROMPT:
+            drift = DRIFT * (received - self._heard_at)
+            common = max(earliest, self._earliest - drift), min(latest, self._latest + drift)
+            if common[0] <= common[1]:
+                earliest, latest = common[0], max(common[1], latest - GAIN)
+        self._earliest, self._latest, self._heard_at, self._known = earliest, latest, received, True
+        return latest
+
+    def forget(self) -> None:
+        """Forget all answers: the next one may come from another server."""
+        self._known = False

@@ -12,7 +12,7 @@ from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.leases import Leases
 from celery_dtimer.timer.listening.old_parked import OldParked
-from celery_dtimer.timer.listening.server_clock import ServerClock
+from celery_dtimer.timer.listening.server_clock import ServerClock, Zero
 from celery_dtimer.timer.listening.sharers import Sharers
 from celery_dtimer.timer.storing.calls import MOST_QUEUES
 from celery_dtimer.timer.storing.claims import CLAIM
@@ -84,6 +84,7 @@ class ShardListener:
         self._old_parked = OldParked(store, config)
         self._sharers = sharers
         self._clock = ServerClock(config.confirm_timeout)
+        self._zero = Zero()
         self._claims = 0
         self._loaded = False
         self._faulty = False
@@ -119,6 +120,7 @@ class ShardListener:
         if not self.failures:
             self.failing_since = time.monotonic()
         self.failures += 1
+        self._zero.forget()
         self._loaded = False
         self.hungry = True
         self.quiet_until = time.monotonic() + pause
@@ -205,8 +207,10 @@ class ShardListener:
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
-        claimed = self.store.read_claim(reply, queues)
-        self._clock.heard(claimed.now, now, received)
+        server = self.store.now_of(reply)
+        self._clock.heard(server, now, received)
+        zero = self._zero.heard(server, now, received)
+        claimed = self.store.read_claim(reply, queues, zero)
         self._sharers.heard(self.store.keys.shard, received, shares=claimed.shares)
         if claimed.polls:
             shared = min(LONGEST_INTERVAL, self._interval * claimed.polls / POLLS)
@@ -231,10 +235,9 @@ class ShardListener:
         self.leases.take(deliveries, now)
         taken = []
         for delivery in deliveries:
-            # Redis was asked before it answered: by its clock, this is never early. What was due once, and is not by a
-            # clock that was set back since, is not held again.
-            due = received + min(AHEAD_MS / 1000, max(0.0, delivery.ready_ms / 1000 - claimed.now))
-            taken.append((due, delivery))
+            # What was due once, and is not by a clock that was set back since, is not held again.
+            left = max(0.0, zero + delivery.ready_ms / 1000 - received)
+            taken.append((received + min(AHEAD_MS / 1000, left), delivery))
         self._take(taken)
         return len(deliveries)
 

@@ -77,10 +77,19 @@ class Claims(Calls):
         own_limit = f"{limit[0]} {limit[1]} {sharers}"
         return self.call("claim", queues, *args, or_empty(lapsed_ms), shy_ms, int(is_poll), own_limit)
 
-    def read_claim(self, reply: Any, queues: Sequence[str]) -> Claimed:
-        """Read claim's reply."""
+    @staticmethod
+    def now_of(reply: Any) -> float:
+        """Return the server's clock, in seconds since 1970, as claim's reply says it."""
+        return float(reply[0] / 1e6)
+
+    def read_claim(self, reply: Any, queues: Sequence[str], zero: float | None = None) -> Claimed:
+        """Read claim's reply.
+
+        ``zero``: when the server's clock stood at 0, by our monotonic one; None: as if it had answered just now.
+        """
         now_us, wait_us, rows, parked, polls, damaged, errors, shares = reply
-        zero = time.monotonic() - now_us / 1e6  # the server's clock and ours differ by that much
+        if zero is None:
+            zero = time.monotonic() - now_us / 1e6
         deliveries: list[Delivery] = []
         unreadable: list[Delivery] = []
         for key, token, number, due_ms, redeliveries, max_redeliveries, payload, ready_ms, *tags in rows:
