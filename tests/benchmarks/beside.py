@@ -1,234 +1,299 @@
-"""Other delayed queues, measured in the way of lateness.py and drain.py: each with its own worker and defaults.
+"""Other delayed queues beside us and plain Celery, each with a worker of its own, in one run and in turn.
 
-usage: beside.py [--peers huey,bullmq] [--events 300] [--due 3000] [--rounds 3] [--json FILE]
+usage: beside.py [--quick] [--seconds 270] [--only huey,bullmq] [--install] [--json FILE]
 
-Installs what it measures, once, in environments of its own under .venv-bench (pip, and npm for those of Node.js). Of
-each peer, in turn: posts a second, one by one and in bulk, and as ratios to a script call of the same size; Redis'
-bytes for a pending job; the lateness of jobs that come due one by one; and how fast a worker drains jobs that are all
-due. Each job carries a text of 200 characters.
+Installs what it measures, once, in environments of its own under .venv-bench (by pip, and by npm for Node.js): a peer
+whose installation fails is told, and left out. contenders.py has who is measured, with which settings. Of each:
+posts a second, one by one and in bulk, and the ratio to a script call of the same size; the lateness of jobs that
+come due one by one; how fast a worker drains jobs that are all due; the bytes of Redis and of the worker for a pending
+job; the commands a second of one and of four idle workers. Each job carries a text of 200 characters.
+
+--quick leaves out most peers, memory and idle commands, and all rounds but one. --install only installs.
 """
 
 import argparse
 import json
 import os
+import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, percentiles, rate
+import psutil
+from contenders import CONTENDERS, NODE, PYTHON, QUICK, WITHOUT_SCRIPT, Contender
+from harness import keep, percentiles
+from installing import Installed, install_all
+from peer_runs import Runs, raw
 from rig.servers import RedisServer
-from rig.waiting import wait_until
 
-HOME = HERE.parents[1] / ".venv-bench"
-MODULES = HOME / "node"
+#: A job that ran less than this before its time, in seconds, is not early: some round instants to milliseconds.
+ROUNDED = 0.001
 
-#: What pip installs for a peer. saq imports typing_extensions, and does not ask for it.
-PYTHON = {
-    "huey": ["huey", "redis"],
-    "dramatiq": ["dramatiq[redis]"],
-    "saq": ["saq[redis]", "typing_extensions"],
-    "streaq": ["streaq"],
-    "arq": ["arq"],
-    "docket": ["pydocket"],
-    "taskiq": ["taskiq", "taskiq-redis"],
-    "rq": ["rq"],
-}
-NODE = {"dtimer": 256, "bullmq": 50}  # and how many jobs at a time they are best at
+#: Contenders whose memory and idle commands are measured at a time: they mostly wait.
+AT_A_TIME = 4
 
 
-#: What any post has to do: a record, and its place in the order.
-RAW = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) return redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])"
+def chosen(given: argparse.Namespace) -> list[Contender]:
+    """Who is measured, by the options of the command line."""
+    names = given.only.split(",") if given.only else QUICK if given.quick else None
+    return [one for one in CONTENDERS if not names or one.name in names or (given.only and one.family in names)]
 
 
-@dataclass(frozen=True)
-class Peer:
-    """One of them, installed: the command in front of what it is to do, and its version."""
+@dataclass
+class Figures:
+    """What was measured of a contender; the lists have an entry for each round."""
 
-    name: str
-    command: list[str]
-    version: str
-
-
-def installed(name: str) -> Peer:
-    """Install a peer, unless it is."""
-    if name in NODE:
-        if not (MODULES / "node_modules" / name).exists():
-            MODULES.mkdir(parents=True, exist_ok=True)
-            quiet = ["--no-audit", "--no-fund", "--loglevel", "error"]
-            subprocess.run(["npm", "install", *quiet, "--prefix", MODULES, name], check=True)
-        version = json.loads((MODULES / "node_modules" / name / "package.json").read_text())["version"]
-        return Peer(name, ["node", str(HERE / "peers" / f"{name}_peer.mjs")], version)
-    place = HOME / name
-    python = place / "bin" / "python"
-    if not (place / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PYTHON[name]], check=True)
-        (place / "done").touch()
-    told = f"import importlib.metadata as m; print(m.version({PYTHON[name][0].split('[')[0]!r}))"
-    version = subprocess.run([python, "-c", told], check=True, capture_output=True, text=True).stdout.strip()
-    return Peer(name, [str(python), str(HERE / "peers" / f"{name}_peer.py")], version)
+    note: str
+    lateness_ms: list[float] = field(default_factory=list)
+    early: int = 0
+    never: int = 0
+    drain_per_s: list[float] = field(default_factory=list)
+    drained: list[int] = field(default_factory=list)
+    posts_per_s: list[float] = field(default_factory=list)
+    bulk_per_s: list[float] | None = None
+    posts_ratio: list[float] = field(default_factory=list)
+    bulk_ratio: list[float] | None = None
+    bytes_per_job: float | None = None
+    worker_bytes_per_job: float | None = None
+    idle_commands_per_s: dict[str, float] = field(default_factory=dict)
+    idle_with_scripts_per_s: dict[str, float] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
 
 class Beside:
-    """A server, and one peer after the other on it."""
+    """All contenders, and what was measured of each.
 
-    def __init__(self, server: RedisServer, folder: Path) -> None:
-        self.server, self.notes, self.log = server, folder / "notes", folder / "log"
-        self.environment = {
-            **os.environ,
-            "PEER_REDIS": server.url_of(0),
-            "PEER_NOTES": str(self.notes),
-            "PEER_MODULES": str(MODULES / "here.js"),
-        }
+    Args:
+        given: The options of the command line.
+        installed: The peers, by name; ourselves as "".
+    """
 
-    def clear(self) -> None:
-        """Forget all jobs and notes."""
-        with self.server.client() as client:
-            client.flushall()
-        self.notes.write_text("")
+    def __init__(self, given: argparse.Namespace, installed: dict[str, Installed]) -> None:
+        self.given, self.installed = given, installed
+        self.contenders = chosen(given)
+        self.figures = {one.name: Figures(one.note) for one in self.contenders}
+        self.raw: dict[str, list[float]] = {"one_by_one": [], "pipelined": []}
+        self.until = time.monotonic() + given.seconds
 
-    def post(self, peer: Peer, how: str, instants: Sequence[float]) -> float | None:
-        """Post jobs; returns how many a second, None if the peer has no such way."""
-        text = "\n".join(map(str, instants))
-        done = subprocess.run(
-            [*peer.command, how], input=text, env=self.environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode and "there is no bulk" in done.stderr:
-            return None
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return float(done.stdout.split()[-1])
+    def _each(self, what: str, contenders: list[Contender], measure: Callable[[Contender], None]) -> None:
+        """Measure contenders in turn; a failure of one is told, and the rest goes on."""
+        for one in contenders:
+            self._guarded(what, one, measure)
 
-    def memory(self) -> int:
-        """Bytes that Redis has in use."""
-        with self.server.client() as client:
-            return int(client.info("memory")["used_memory"])
+    def _guarded(self, what: str, one: Contender, measure: Callable[[Contender], None]) -> None:
+        if self.installed[one.peer].failure:
+            return
+        began = time.monotonic()
+        try:
+            measure(one)
+        except Exception as exc:  # noqa: BLE001 - whatever goes wrong in a peer, or in its script
+            self.figures[one.name].failures.append(f"{what}: {exc}"[:500])
+        print(f"  {what} {one.name}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
 
-    def work(self, peer: Peer, count: int, seconds: float) -> list[tuple[float, float]]:
-        """Let a worker run so many jobs, or as many as it can in that time: (instant, lateness) of each."""
-        environment = {**self.environment, "PEER_CONCURRENCY": str(NODE.get(peer.name, 8))}
-        with self.log.open("w") as out:
-            process = subprocess.Popen([*peer.command, "work"], env=environment, stdout=out, stderr=out)
-            try:
-                until = time.monotonic() + seconds
-                while self.notes.read_bytes().count(b"\n") < count and time.monotonic() < until:
-                    if process.poll() is not None:
-                        raise RuntimeError(self.log.read_text())
-                    time.sleep(0.05)
-            finally:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-        lines = (line.split() for line in self.notes.read_text().splitlines())
-        return [(float(at), float(late)) for at, late in lines]
+    def measure(self) -> None:
+        """Measure everything, as long as there is time."""
+        with RedisServer() as server, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            self.server, self.folder = server, Path(folder)
+            raw(server, 200)
+            leaders = [one for one in self.contenders if one.leads]
+            self._each("posts", leaders, self._posts)
+            self._each("work", self.contenders, self._work)
+            if not self.given.quick:
+                with ThreadPoolExecutor(AT_A_TIME) as pool:
+                    wanted = [one for one in self.contenders if one.leads or one.late_only]
+                    list(pool.map(lambda one: self._guarded("idle", one, self._idle), wanted))
+                for number in range(1, max(one.rounds for one in self.contenders)):
+                    again = [one for one in self.contenders if one.rounds > number]
+                    if self._has_time(again, "drain"):
+                        self._each("drain", again, self._drain)
+                while self._has_time(leaders, "posts"):
+                    self._each("posts", leaders, self._posts)
+            self.kept(self.given.json)
 
-    def lateness(self, peer: Peer, events: int, span: float) -> list[float]:
-        """How late each job ran that came due in a span of time, in seconds, once the worker was up."""
-        self.clear()
-        began = time.time() + 8 + events / 200
-        self.post(peer, "post", [began + n * span / events for n in range(events)])
-        return [late for _, late in self.work(peer, events, began - time.time() + span + 10)]
+    def _has_time(self, contenders: list[Contender], what: str) -> bool:
+        """Whether a round of them ends in time, by what rounds usually take."""
+        usual = {"drain": 4.5, "posts": 4.0}[what]
+        return time.monotonic() + usual * len(contenders) < self.until
 
-    def drain(self, peer: Peer, due: int) -> tuple[float, int]:
-        """Jobs a second, all of them due before the worker began; and how many ran in a minute."""
-        self.clear()
-        instant = time.time() + 1
-        self.post(peer, "bulk", [instant] * due) or self.post(peer, "post", [instant] * due)
-        wait_until(lambda: time.time() > instant, "the jobs to be due", 5)
-        runs = self.work(peer, due, 60)
-        return (rate(runs) if len(runs) > 1 else 0.0), len(runs)
+    def _runs(self, one: Contender) -> Runs:
+        return Runs(self.server, self.folder, one, self.installed[one.peer])
 
-    def raw(self, count: int) -> tuple[float, float]:
-        """Script calls a second that store as much, one by one and in a pipeline: what posts are compared with."""
-        self.clear()
-        with self.server.client() as client:
-            script = (
-                "redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) return redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])"
-            )
-            sha = client.script_load(script)
-            calls = [(sha, 2, "raw", "raw-due", f"id-{n}", n, "x" * 400) for n in range(count)]
-            began = time.perf_counter()
-            for call in calls:
-                client.evalsha(*call)
-            single = count / (time.perf_counter() - began)
-            began = time.perf_counter()
-            for first in range(0, count, 500):
-                with client.pipeline(transaction=False) as pipe:
-                    for call in calls[first : first + 500]:
-                        pipe.evalsha(*call)
-                    pipe.execute()
-            return single, count / (time.perf_counter() - began)
+    def _posts(self, one: Contender) -> None:
+        figures, given = self.figures[one.name], self.given
+        raw_single, raw_bulk = raw(self.server, given.posts)
+        self.raw["one_by_one"].append(raw_single)
+        self.raw["pipelined"].append(raw_bulk)
+        single, bulk = self._runs(one).posts(given.posts, 2 * given.posts)
+        figures.posts_per_s.append(single)
+        figures.posts_ratio.append(single / raw_single)
+        if bulk is not None:
+            figures.bulk_per_s = [*(figures.bulk_per_s or []), bulk]
+            figures.bulk_ratio = [*(figures.bulk_ratio or []), bulk / raw_bulk]
+
+    def _work(self, one: Contender) -> None:
+        figures, runs = self.figures[one.name], self._known(one)
+        with runs.worker() as worker:
+            runs.ready(worker)
+            late, never = runs.lateness(self.given.events, self.given.span)
+            figures.lateness_ms += [round(value * 1000, 3) for value in late]
+            figures.early += sum(value < -ROUNDED for value in late)
+            figures.never += never
+            if not one.late_only:
+                self._drained(one, runs)
+
+    def _drain(self, one: Contender) -> None:
+        runs = self._known(one)
+        with runs.worker() as worker:
+            runs.ready(worker)
+            self._drained(one, runs)
+
+    def _drained(self, one: Contender, runs: Runs) -> None:
+        per_second, ran = runs.drain(one.due // 4 if self.given.quick else one.due)
+        self.figures[one.name].drain_per_s.append(per_second)
+        self.figures[one.name].drained.append(ran)
+
+    def _known(self, one: Contender) -> Runs:
+        """Its runs, with the rate of posts that is known of its family."""
+        family, runs = self.figures.get(one.family), self._runs(one)
+        if family and family.posts_per_s:
+            runs.expect(family.posts_per_s[0], family.bulk_per_s[0] if family.bulk_per_s else None)
+        return runs
+
+    def _idle(self, one: Contender) -> None:
+        figures = self.figures[one.name]
+        with ExitStack() as stack:
+            server = stack.enter_context(RedisServer())
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            runs = Runs(server, folder, one, self.installed[one.peer])
+            worker = stack.enter_context(runs.worker())
+            runs.ready(worker)
+            self._idle_of(figures, runs, 1)
+            if not one.late_only:
+                figures.bytes_per_job, figures.worker_bytes_per_job = runs.memory(worker, one.pending)
+            more = [stack.enter_context(runs.worker()) for _ in range(3)]
+            for _ in more:
+                # Each has had the time to start when as many jobs have run; which of them ran one can't be told.
+                runs.ready(worker)
+            time.sleep(2)
+            self._idle_of(figures, runs, 4)
+
+    def _idle_of(self, figures: Figures, runs: Runs, workers: int) -> None:
+        sent, with_scripts = runs.idle(self.given.idle)
+        figures.idle_commands_per_s[str(workers)] = round(sent, 2)
+        figures.idle_with_scripts_per_s[str(workers)] = round(with_scripts, 2)
+
+    def kept(self, file: Path | None) -> None:
+        """Write a file of JSON, if there is to be one: in the form of all scripts, and each contender as a whole."""
+        if file is None:
+            return
+        keep(file, self.server, {"raw": self.raw["one_by_one"], "raw pipeline": self.raw["pipelined"], **self._flat()})
+        content = json.loads(file.read_text())
+        content["versions"] |= {name: one.version for name, one in self.installed.items() if one.version}
+        content["machine"] = machine()
+        content["peers"] = {name: vars(found) for name, found in self.figures.items()}
+        content["not_installed"] = {name: one.failure for name, one in self.installed.items() if one.failure}
+        content["raw"] = self.raw
+        file.write_text(json.dumps(content))
+
+    def _flat(self) -> dict[str, list[Any]]:
+        """The figures of each contender by the names that README.md has; those that there are."""
+        flat: dict[str, list[Any]] = {}
+        for name, found in self.figures.items():
+            idle = [found.idle_commands_per_s["1"]] if found.idle_commands_per_s else []
+            flat |= {
+                f"{name} posts": found.posts_per_s,
+                f"{name} posts ratio": found.posts_ratio,
+                f"{name} bulk": found.bulk_per_s or [],
+                f"{name} bulk ratio": found.bulk_ratio or [],
+                f"{name} bytes": [] if found.bytes_per_job is None else [found.bytes_per_job],
+                f"{name} lateness": [[late / 1000 for late in found.lateness_ms]] if found.lateness_ms else [],
+                f"{name} drain": found.drain_per_s,
+                f"{name} idle": idle,
+            }
+        return {name: values for name, values in flat.items() if values}
 
 
-def measure(beside: Beside, peer: Peer, given: argparse.Namespace) -> dict[str, Any]:
-    """Measure one peer once."""
-    far = time.time() + 30 * 86_400
-    raw_single, raw_bulk = beside.raw(given.posts)
-    beside.clear()
-    before = beside.memory()
-    single = beside.post(peer, "post", [far + n for n in range(given.posts)]) or 0.0
-    size = (beside.memory() - before) / given.posts
-    beside.clear()
-    bulk = beside.post(peer, "bulk", [far + n for n in range(given.posts)])
-    late = beside.lateness(peer, given.events, given.span)
-    drained, ran = beside.drain(peer, given.due)
+def machine() -> dict[str, Any]:
+    """Where this ran."""
+    names = {line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")}
     return {
-        "posts": single,
-        "posts_ratio": single / raw_single,
-        "bulk": bulk,
-        "bulk_ratio": bulk and bulk / raw_bulk,
-        "bytes": size,
-        "lateness": sorted(late),
-        "drain": drained,
-        "drained": ran,
+        "processor": ", ".join(sorted(names)) or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
     }
 
 
-def shown(found: dict[str, Any]) -> str:
-    """Return what was measured of a peer, in a line."""
-    late, bulk = found["lateness"], "-"
-    if found["bulk"]:
-        bulk = f"{found['bulk']:6.0f}/s ({found['bulk_ratio']:.2f})"
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def shown(name: str, found: Figures) -> str:
+    """Return what was measured of a contender, in a line."""
+
+    def median(values: list[float] | None, form: str) -> str:
+        return format(statistics.median(values), form) if values else "-".rjust(len(format(0.0, form)))
+
+    late = percentiles([value / 1000 for value in found.lateness_ms]) if found.lateness_ms else "-"
+    idle = " ".join(f"{value:.1f}" for value in found.idle_commands_per_s.values()) or "-"
+    size, held = ([] if value is None else [value] for value in (found.bytes_per_job, found.worker_bytes_per_job))
     return (
-        f"posts {found['posts']:6.0f}/s ({found['posts_ratio']:.2f})  bulk {bulk}  {found['bytes']:5.0f} bytes"
-        f"  late {percentiles(late) if late else '-'} min {min(late, default=0):.3f} s"
-        f"  drain {found['drain']:6.0f}/s of {found['drained']}"
+        f"{name:22} late {late} early {found.early} never {found.never}  drain {median(found.drain_per_s, '6.0f')}/s"
+        f"  posts {median(found.posts_per_s, '5.0f')}/s ({median(found.posts_ratio, '.2f')})"
+        f"  bulk {median(found.bulk_per_s, '6.0f')}/s ({median(found.bulk_ratio, '.2f')})"
+        f"  {median(size, '5.0f')} bytes, worker {median(held, '5.0f')}  idle {idle}/s"
+        + "".join(f"\n  failed: {one}" for one in found.failures)
     )
 
 
 def main() -> None:
-    """Print a line a peer and round; keep all of it as JSON, if asked to."""
+    """Print a line a contender; keep all of it as JSON, if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default=",".join([*PYTHON, *NODE]))
-    parser.add_argument("--events", type=int, default=300)
-    parser.add_argument("--span", type=float, default=6.0)
-    parser.add_argument("--posts", type=int, default=1000)
-    parser.add_argument("--due", type=int, default=3000)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, default=270, help="no further round begins that would take longer")
+    parser.add_argument("--only", help="names of contenders, or families")
+    parser.add_argument("--install", action="store_true", help="install, and end")
+    parser.add_argument("--events", type=int, help="whose lateness is measured (300; quick: 100)")
+    parser.add_argument("--span", type=float, help="in which they come due, in seconds (3; quick: 1)")
+    parser.add_argument("--posts", type=int, help="one by one; twice as many in bulk (1000; quick: 400)")
+    parser.add_argument("--idle", type=float, default=2.0, help="seconds of idleness")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    peers = [installed(name) for name in given.peers.split(",")]
-    kept: dict[str, dict[str, Any]] = {peer.name: {"version": peer.version, "rounds": []} for peer in peers}
-    with RedisServer() as server, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        beside = Beside(server, Path(folder))
-        for _ in range(given.rounds):
-            for peer in peers:
-                found = measure(beside, peer, given)
-                kept[peer.name]["rounds"].append(found)
-                print(f"{peer.name:9} {peer.version:8} {shown(found)}", flush=True)
-    for name, found in kept.items():
-        rates = [one["drain"] for one in found["rounds"]]
-        print(f"{name:9} median drain {statistics.median(rates):.0f}/s")
-    if given.json:
-        given.json.write_text(json.dumps(kept))
+    given.events = given.events or (100 if given.quick else 300)
+    given.span = given.span or (1.0 if given.quick else 3.0)
+    given.posts = given.posts or (400 if given.quick else 1000)
+    began = time.monotonic()
+    wanted = [name for name in (*PYTHON, *NODE) if given.install or needed(name, given)]
+    installed = install_all(wanted)
+    for name, one in installed.items():
+        print(f"{name} {one.version or 'is not installed: ' + one.failure}")
+    print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
+    if given.install:
+        return
+    began = time.monotonic()
+    beside = Beside(given, {**installed, "": Installed()})
+    beside.measure()
+    for name, found in beside.figures.items():
+        print(shown(name, found))
+    if given.quick:
+        print("--quick left out: " + ", ".join(one.name for one in CONTENDERS if one.name not in beside.figures))
+        print("and of all: memory, idle commands, all rounds but one")
+    print(f"measured in {time.monotonic() - began:.0f} s")
+
+
+def needed(name: str, given: argparse.Namespace) -> bool:
+    """Whether a peer is measured, or to be told about."""
+    if name in WITHOUT_SCRIPT:
+        return not (given.quick or given.only)
+    return any(one.peer == name for one in chosen(given))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from typing import Any
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
-from beside import RAW  # noqa: E402
 from celery import Celery  # noqa: E402
+from peer_runs import RAW  # noqa: E402
 from rig.servers import RedisServer  # noqa: E402
 
 import celery_dtimer  # noqa: E402

@@ -1,4 +1,4 @@
-"""arq, with its defaults: it polls every half second."""
+"""arq, with its defaults: it polls every half second, unless PEER_POLL says how often."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ async def note(ctx: object, due: float, text: str) -> None:
 async def work() -> None:
     """Run jobs in one event loop."""
     settings = RedisSettings.from_dsn(peer.URL)
-    await Worker([note], redis_settings=settings, max_jobs=peer.CONCURRENCY, keep_result=0).async_run()
+    await Worker([note], redis_settings=settings, keep_result=0, poll_delay=peer.POLL or 0.5).async_run()
 
 
 async def post(instants: list[float]) -> None:

@@ -1,6 +1,6 @@
 // BullMQ, with its defaults; jobs are removed when they are done.
 import { createRequire } from "node:module";
-import { concurrency, main, note, padding, untilDue, url } from "./peer.mjs";
+import { begin, concurrency, main, note, padding, untilDue, url } from "./peer.mjs";
 
 const require = createRequire(process.env.PEER_MODULES);
 const { Queue, Worker } = require("bullmq");
@@ -18,6 +18,7 @@ function work() {
 async function post(instants) {
   const queue = new Queue("bench", { connection });
   await queue.waitUntilReady();
+  begin();
   for (const due of instants) {
     const { name, data, opts } = job(due);
     await queue.add(name, data, opts);
@@ -27,6 +28,7 @@ async function post(instants) {
 async function bulk(instants) {
   const queue = new Queue("bench", { connection });
   await queue.waitUntilReady();
+  begin();
   for (let first = 0; first < instants.length; first += 1000)
     await queue.addBulk(instants.slice(first, first + 1000).map(job));
 }

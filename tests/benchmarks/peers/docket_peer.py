@@ -1,4 +1,4 @@
-"""docket, with its defaults."""
+"""docket, with its defaults, unless PEER_POLL says how often it looks."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,8 @@ async def work() -> None:
     """Run jobs in one event loop."""
     async with Docket(name="bench", url=peer.URL, execution_ttl=timedelta(0)) as docket:
         docket.register(note)
-        async with Worker(docket, concurrency=peer.CONCURRENCY) as worker:
+        often = timedelta(seconds=peer.POLL or 0.25)
+        async with Worker(docket, minimum_check_interval=often, scheduling_resolution=often) as worker:
             await worker.run_forever()
 
 

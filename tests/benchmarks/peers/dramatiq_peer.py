@@ -1,7 +1,12 @@
-"""dramatiq, with its defaults: a delayed message waits in a worker's memory."""
+"""dramatiq by its program, with its defaults, unless PEER_POLL says how often it looks.
 
-import threading
+A delayed message waits in a worker's memory.
+"""
+
+import os
+import sys
 import time
+from pathlib import Path
 
 import dramatiq
 import peer
@@ -18,9 +23,11 @@ def note(due: float, text: str) -> None:
 
 
 def work() -> None:
-    """Run jobs in threads."""
-    dramatiq.Worker(broker, worker_threads=peer.CONCURRENCY).start()
-    threading.Event().wait()
+    """Become its program: a process a core, each with eight threads."""
+    os.chdir(Path(__file__).parent)
+    if peer.POLL:
+        os.environ["dramatiq_worker_timeout"] = str(round(peer.POLL * 1000))  # noqa: SIM112 - that is its name
+    os.execv(sys.executable, [sys.executable, "-m", "dramatiq", "dramatiq_peer:broker"])
 
 
 def post(instants: list[float]) -> None:
@@ -32,4 +39,5 @@ def post(instants: list[float]) -> None:
         note.send_with_options(args=(due, peer.padding()), delay=delay or None)
 
 
-peer.main(work, post)
+if __name__ == "__main__":
+    peer.main(work, post)

@@ -1,10 +1,11 @@
-// The same for Node.js: NAME.mjs work | post | bulk, see peer.py.
+// The same for Node.js: NAME.mjs work | post | at | bulk, see peer.py.
 import { openSync, readFileSync, writeSync } from "node:fs";
 
 export const url = new URL(process.env.PEER_REDIS ?? "redis://127.0.0.1:6379");
 export const concurrency = Number(process.env.PEER_CONCURRENCY ?? 8);
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 let notes;
+let began;
 
 export function note(due) {
   notes ??= openSync(process.env.PEER_NOTES, "a");
@@ -20,12 +21,17 @@ export function padding() {
 
 export const untilDue = (due) => Math.max(0, Math.ceil(due * 1000 - Date.now()));
 
+// Start the clock: there is a connection.
+export function begin() {
+  began = process.hrtime.bigint();
+}
+
 export async function main({ work, post, bulk }) {
   const what = process.argv[2];
   if (what === "work") return work();
   const instants = readFileSync(0, "utf8").trim().split("\n").map(Number);
-  const chosen = { post, bulk }[what];
-  const began = process.hrtime.bigint();
+  const chosen = { post, at: post, bulk }[what];
+  began = process.hrtime.bigint();
   await chosen(instants);
   console.log(instants.length / (Number(process.hrtime.bigint() - began) / 1e9));
   process.exit(0);

@@ -1,6 +1,6 @@
 """What every peer's script does: it posts jobs, or works, as its command line says. Run by a Python of the peer's own.
 
-usage: NAME.py work | post | bulk
+usage: NAME.py work | post | at | bulk
 Instants at which jobs are due come on standard input, one a line, in seconds since 1970. Each job carries its instant
 and a text of 200 characters. A worker appends a line for each job that it runs: when it ran, and how late.
 """
@@ -17,8 +17,11 @@ from typing import Any
 
 URL = os.environ.get("PEER_REDIS", "")
 
-#: Jobs that a worker runs at a time, if it does not say otherwise.
-CONCURRENCY = 8
+#: Jobs that a worker runs at a time.
+CONCURRENCY = int(os.environ.get("PEER_CONCURRENCY", "8"))
+
+#: Seconds between two looks of a worker that polls; 0: its default.
+POLL = float(os.environ.get("PEER_POLL", "0"))
 
 _notes: int | None = None
 
@@ -37,13 +40,19 @@ def padding() -> str:
     return "".join(random.choices(string.ascii_letters + string.digits, k=200))
 
 
-def main(work: Callable[[], Any], post: Callable[..., Any], bulk: Callable[..., Any] | None = None) -> None:
-    """Do what the command line says; any of the three may be async.
+def main(
+    work: Callable[[], Any],
+    post: Callable[..., Any],
+    bulk: Callable[..., Any] | None = None,
+    at: Callable[..., Any] | None = None,
+) -> None:
+    """Do what the command line says; any of them may be async.
 
     Args:
         work: Runs jobs until it is ended.
         post: Given the instants, it yields after each job that is posted.
         bulk: Given the instants, it posts all, in the way that the peer has for that.
+        at: As post, and due at the instants exactly, if post is not.
     """
     what = sys.argv[1]
     if what == "work":
@@ -52,7 +61,7 @@ def main(work: Callable[[], Any], post: Callable[..., Any], bulk: Callable[..., 
             asyncio.run(_awaited(found))
         return
     instants = [float(line) for line in sys.stdin]
-    chosen = post if what == "post" else bulk
+    chosen = {"post": post, "at": at or post, "bulk": bulk}[what]
     if chosen is None:
         sys.exit("there is no bulk")
     began = time.perf_counter()

@@ -1,11 +1,11 @@
-"""rq, with its defaults: a scheduler beside the worker, which forks for each job."""
+"""rq: a scheduler beside a worker that does not fork for each job, which is faster."""
 
 import sys
 from datetime import UTC, datetime
 
 import peer
 from redis import Redis
-from rq import Queue, Worker
+from rq import Queue, SimpleWorker
 
 queue = Queue("bench", connection=Redis.from_url(peer.URL))
 
@@ -16,8 +16,8 @@ def note(due: float, text: str) -> None:
 
 
 def work() -> None:
-    """Run jobs, each in a process."""
-    Worker([queue], connection=queue.connection).work(with_scheduler=True, logging_level="WARNING")
+    """Run jobs one by one."""
+    SimpleWorker([queue], connection=queue.connection).work(with_scheduler=True, logging_level="WARNING")
 
 
 def post(instants: list[float]) -> None:

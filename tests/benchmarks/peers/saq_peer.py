@@ -13,7 +13,7 @@ async def note(ctx: object, *, due: float, text: str) -> None:
 
 async def work() -> None:
     """Run jobs in one event loop."""
-    await Worker(Queue.from_url(peer.URL), functions=[note], concurrency=peer.CONCURRENCY).start()
+    await Worker(Queue.from_url(peer.URL), functions=[note]).start()
 
 
 def job(due: float) -> dict[str, object]:

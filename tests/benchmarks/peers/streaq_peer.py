@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import peer
 from streaq import Worker
 
-worker = Worker(redis_url=peer.URL, concurrency=peer.CONCURRENCY)
+worker = Worker(redis_url=peer.URL)
 
 
 @worker.task()

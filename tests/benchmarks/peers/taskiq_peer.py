@@ -21,13 +21,13 @@ async def note(due: float, text: str) -> None:
 
 
 def work() -> None:
-    """Run a worker's process, and the scheduler."""
+    """Run two processes of a worker, its default, and the scheduler."""
     program = Path(sys.executable).with_name("taskiq")
     here = Path(__file__).parent
     each_second = ["--update-interval", "1", "--skip-first-run"]
     started = [
         subprocess.Popen([program, "scheduler", "taskiq_peer:scheduler", *each_second], cwd=here),
-        subprocess.Popen([program, "worker", "taskiq_peer:broker", "--workers", "1"], cwd=here),
+        subprocess.Popen([program, "worker", "taskiq_peer:broker"], cwd=here),
     ]
     try:
         started[1].wait()
