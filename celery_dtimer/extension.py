@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import is_
@@ -80,9 +80,11 @@ class Extension:
         self.app = app
         self.given = given
         self._lock = threading.RLock()  # a signal's handler that posts may have interrupted its holder
+        self._seen: tuple[Any, ...] = ()
         self._reading: _Reading | None = None
         self._shards: Shards | None = None
         self._place: tuple[Any, ...] = ()
+        self._placed: tuple[Settings, Shards] | None = None
         self._held = 0
         self._ignored: tuple[Any, ...] = ()
         #: What happened to events in this process.
@@ -102,7 +104,11 @@ class Extension:
         Raises:
             SettingsError: One of them is wrong.
         """
-        reading = self._read()
+        return self.settings_in(self.seen())
+
+    def settings_in(self, seen: tuple[Any, ...]) -> Settings:
+        """Return the settings in a configuration that ``seen`` has just returned; raises what ``settings`` does."""
+        reading = self._read(seen)
         if reading.settings is None:
             reading.settings = Settings.of(self.app, reading.values)
         return reading.settings
@@ -114,12 +120,18 @@ class Extension:
         Raises:
             SettingsError: There is an unknown setting, which may be meant to be that one.
         """
-        return self._read().values.get("takeover") is not None
+        return self._read(self.seen()).values.get("takeover") is not None
 
     @property
     def shards(self) -> Shards:
         """The stored events; their connections survive a fork."""
-        settings = self.settings
+        return self.shards_of(self.settings)
+
+    def shards_of(self, settings: Settings) -> Shards:
+        """The stored events of settings that are those of the app."""
+        placed = self._placed
+        if placed is not None and placed[0] is settings:
+            return placed[1]
         with self._lock:
             place = (
                 *(settings.url, settings.options, settings.namespace, settings.shards),
@@ -137,6 +149,7 @@ class Extension:
                     APP,
                 )
                 self._place = place
+            self._placed = (settings, self._shards)
             return self._shards
 
     def _connect(self, settings: Settings) -> Server | Cluster:
@@ -158,14 +171,21 @@ class Extension:
         """Whether a worker of this process listens."""
         return self._held > 0
 
-    def _read(self) -> _Reading:
+    def seen(self) -> tuple[Any, ...]:
+        """Return all that is configured, for comparisons: the same object as long as nothing has changed."""
+        last, seen = self._seen, _seen(self.app, self.given)
+        if same(last, seen):
+            return last
+        self._seen = seen
+        return seen
+
+    def _read(self, seen: tuple[Any, ...]) -> _Reading:
         reading = self._reading
-        seen = _seen(self.app, self.given)
-        if reading is not None and _same(reading.seen, seen):
+        if reading is not None and (reading.seen is seen or same(reading.seen, seen)):
             return reading
         with self._lock:
             if reading is not None and self._held:
-                if not _same(self._ignored, seen):
+                if not same(self._ignored, seen):
                     self._ignored = seen
                     self._say_what_changed(reading)
                 return reading
@@ -212,7 +232,8 @@ def _seen(app: Any, given: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(seen)
 
 
-def _same(then: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+def same(then: Sequence[Any], now: Sequence[Any]) -> bool:
+    """Whether the items of both are the same objects, in the same order."""
     return len(then) == len(now) and all(map(is_, then, now))
 
 

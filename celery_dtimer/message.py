@@ -97,6 +97,11 @@ class StoredMessage:
 
 def encode(message: StoredMessage, event_id: str, queue: str, *, compress: bool = True) -> bytes:
     """Return the message of the event ``event_id`` in ``queue`` as bytes; compressed, if that makes them fewer."""
+    return packed(line_of(message, event_id, queue), message.body, compress=compress)
+
+
+def line_of(message: StoredMessage, event_id: str, queue: str) -> str:
+    """Return the line of JSON: all of a message but its body."""
     headers = message.headers
     if "task" in headers:
         headers = {
@@ -118,7 +123,12 @@ def encode(message: StoredMessage, event_id: str, queue: str, *, compress: bool 
         line["x"] = message.exchange
     if message.routing_key != queue:
         line["r"] = message.routing_key
-    content = str(dumps(line, separators=(",", ":"))).encode() + b"\n" + message.body
+    return str(dumps(line, separators=(",", ":")))
+
+
+def packed(line: str, body: bytes, *, compress: bool = True) -> bytes:
+    """Return line and body as they are stored; compressed, if that makes them fewer bytes."""
+    content = line.encode() + b"\n" + body
     if compress and len(content) <= COMPRESS_UP_TO:
         deflated = _deflate(content)
         if len(deflated) < len(content):

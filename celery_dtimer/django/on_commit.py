@@ -13,9 +13,11 @@ from kombu.serialization import dumps
 from celery_dtimer import DTimerTask, TimerResult
 from celery_dtimer.celery_patches.apps import sends_as_given
 from celery_dtimer.errors import PayloadError
+from celery_dtimer.posting.calling import send
 from celery_dtimer.posting.generic import P, R_co
+from celery_dtimer.posting.preparing import prepare
 from celery_dtimer.posting.signatures import Eta, PostOptions
-from celery_dtimer.posting.task import hint_at_post, prepare, send
+from celery_dtimer.posting.task import hint_at_post
 from celery_dtimer.timer.times import Delay
 
 

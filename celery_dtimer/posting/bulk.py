@@ -89,6 +89,7 @@ class Batch:
 
     Attributes:
         shift_ms: How much later the next one is due, in milliseconds.
+        call: What is known of their messages, once it is: they are made by what was so at the first.
     """
 
     def __init__(self, extension: Extension, options: Mapping[str, Any]) -> None:
@@ -97,6 +98,7 @@ class Batch:
         self._events: list[NewEvent] = []
         self._stored: list[str] = []  # ids, of which monitors have not been told
         self.shift_ms = 0
+        self.call: Any = None
         self._sent_events: dict[str, Callable[[], None]] = {}
 
     def add(self, event: NewEvent) -> None:

@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from kombu.entity import Exchange
 from kombu.exceptions import EncodeError
@@ -14,55 +13,19 @@ from kombu.messaging import Producer
 from kombu.utils.functional import ChannelPromise
 
 from celery_dtimer import message
-from celery_dtimer.errors import (
-    InvalidEventError,
-    NotReplicatedError,
-    PayloadError,
-    TimerFullError,
-    TimerUnavailableError,
-)
+from celery_dtimer.errors import InvalidEventError, PayloadError, TimerFullError, TimerUnavailableError
 from celery_dtimer.extension import DELIVERY_HEADER, Extension
-from celery_dtimer.posting.awaiting import Storing, put_off
-from celery_dtimer.posting.bulk import Batch
 from celery_dtimer.posting.groups import Members
-from celery_dtimer.posting.native import NativeCall
+from celery_dtimer.posting.posting import Posting
 from celery_dtimer.posting.routing import queue_of
-from celery_dtimer.posting.storing import store_steps
+from celery_dtimer.posting.storing import store
 from celery_dtimer.timer.checks import check_id, check_payload, check_queue, kind_of
-from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import NewEvent
-from celery_dtimer.timer.legible import legible
 
 logger = logging.getLogger(__name__)
 
 #: The exchange of a producer whose message names none; kombu would make one for each producer.
 DEFAULT_EXCHANGE = Exchange("")
-
-
-@dataclass(frozen=True)
-class Posting:
-    """The timer's arguments of a post, beside the message.
-
-    Attributes:
-        clock: ``"in"`` if ``when_ms`` counts from now, ``"at"`` if it is an instant in milliseconds.
-        on_conflict: What happens to a pending event of the same id, see ``DTimer.post``; or ``"follow"``, for a retry:
-            it replaces an earlier post of the same delivery, stands beside all other posts, and is stored in a
-            Redis at its maxmemory too.
-        native: The original call, if it was no post: it goes to the broker if the timer can't take it.
-        origin: The key of the delivery that a retry follows.
-        batch: The posts that it is stored with; None: it is stored at once.
-        tags: Its tags, checked.
-    """
-
-    clock: Literal["in", "at"]
-    when_ms: int
-    max_redeliveries: int | None = None
-    on_conflict: str = "error"
-    max_wait_ms: int = 0
-    native: NativeCall | None = None
-    origin: bytes = b""
-    batch: Batch | None = None
-    tags: tuple[str, ...] = ()
 
 
 class Prepared(NamedTuple):
@@ -158,6 +121,8 @@ class TimerProducer(Producer):
         compression: str | None = None,
         headers: Any = None,
     ) -> Any:
+        if self._posting.lesson is not None:
+            self._posting.lesson.body, self._posting.lesson.serializer = body, serializer
         try:
             return super()._prepare(  # type: ignore[no-untyped-call] # kombu has types for a part only
                 body, serializer, content_type, content_encoding, compression, headers
@@ -192,26 +157,7 @@ class TimerProducer(Producer):
         if event is None:
             self._is_stored = False
             return
-        posting = self._posting
-        if posting.batch is not None:
-            posting.batch.add(event)
-            return
-        conflict, policy = posting.on_conflict, self._policy
-        steps = store_steps(
-            self._extension, event, conflict, policy, origin=posting.origin, max_wait_ms=posting.max_wait_ms
-        )
-        later = put_off()
-        # What is taken over goes to the broker if it can't be stored: that is known now or never.
-        if later is not None and posting.native is None:
-            later.events.append(Storing(steps))
-            return
-        try:
-            run(steps)
-        except NotReplicatedError as exc:
-            if conflict != "follow":
-                raise
-            # Celery would reject, and so park, the delivery that is being retried, beside the event that is stored.
-            logger.warning("dtimer: task %s is retried: %s", legible(event.id), exc, extra={"dtimer_event": event.id})
+        store(self._extension, event, self._posting, self._policy)
 
     def _event(self, prepared: Prepared, exchange: str, routing_key: str) -> NewEvent | None:
         """Return the event that a message is stored as; None for a retry into a queue that is not the timer's."""
@@ -246,6 +192,9 @@ class TimerProducer(Producer):
                 argument="headers",
                 value=list(headers),
             ) from exc
+        if self._posting.lesson is not None:
+            self._posting.lesson.message, self._posting.lesson.declared = stored, self._declared
+            self._posting.lesson.payload = payload
         settings, most = self._extension.settings, self._posting.max_redeliveries
         return NewEvent(
             id=event_id,

@@ -15,10 +15,11 @@ from celery_dtimer.posting.groups import Members, members_of
 from celery_dtimer.posting.native import NativeCall, Retried
 from celery_dtimer.posting.options import POSTING_OPTION, SEND_TASK, checked
 from celery_dtimer.posting.patience import retry_policy
-from celery_dtimer.posting.producer import Posting, TimerProducer
+from celery_dtimer.posting.posting import Posting
+from celery_dtimer.posting.preparing import timer_options_of
+from celery_dtimer.posting.producer import TimerProducer
 from celery_dtimer.posting.result import timed
 from celery_dtimer.posting.routing import is_for_another_broker
-from celery_dtimer.posting.task import timer_options_of
 from celery_dtimer.timer.times import ms_to_datetime
 
 logger = logging.getLogger(__name__)

@@ -31,10 +31,9 @@ class VirtualExtension(Extension):
         self.consumers: list[Any] = []
         self._clocked: list[Shards] = []
 
-    @property
-    def shards(self) -> Shards:
+    def shards_of(self, settings: Settings) -> Shards:
         """The stored events, whose scripts go by the clock of the test."""
-        shards = super().shards
+        shards = super().shards_of(settings)
         if shards not in self._clocked:
             self._clocked.append(shards)
             set_clock(shards, self.now_ms)

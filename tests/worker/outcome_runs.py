@@ -8,7 +8,7 @@ from rig.waiting import wait_until
 
 from celery_dtimer import State, get_timer
 from celery_dtimer.message import StoredMessage, encode
-from celery_dtimer.posting.producer import Posting
+from celery_dtimer.posting.posting import Posting
 from celery_dtimer.timer.events import NewEvent
 
 CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20, "eventlet": 20}

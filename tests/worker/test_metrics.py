@@ -25,7 +25,7 @@ from celery_dtimer.operating.gauges import read_gauges
 from celery_dtimer.operating.labels import LONGEST, label
 from celery_dtimer.operating.prometheus import TimerCollector
 from celery_dtimer.posting.options import POSTING_OPTION
-from celery_dtimer.posting.producer import Posting
+from celery_dtimer.posting.posting import Posting
 
 QUEUES = ("celery", "other")
 
