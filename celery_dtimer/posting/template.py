@@ -79,6 +79,8 @@ class Template:
             or not (isinstance(queue, Queue) and len(lesson.declared) == 1)
             or (message.exchange, message.routing_key) != ("", queue.name)
             or "task" not in message.headers
+            # An instant, which is another one for each message.
+            or message.headers.get("expires") is not None
         ):
             return None
         headers, name = message.headers, message.headers["task"]
