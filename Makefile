@@ -10,6 +10,7 @@
 # make test-failover: the tests of servers behind sentinels and of Redis Cluster; most of their time is waiting.
 # make docs: the documentation as a site, in build/docs/html; make docs-links: whether its links to other hosts still work.
 # make test-companions: django-celery-results, Flower, Sentry and others, beside the timer.
+# make bench: every figure of docs/explanation/performance.md, measured and compared in under 15 minutes; QUICK=1: a rough look, in under 3.
 # Needs Python 3.11 or later; PYTHON=python3.13 takes another than python3.
 
 PYTHON ?= python3
@@ -44,7 +45,8 @@ help:
 	@echo "make test-companions  those of packages beside the timer: Flower, Sentry, ...; COMPANION_TESTS=... for a part of them"
 	@echo "make docs   the documentation as a site, in build/docs/html; docs-links: looks at its links to other hosts"
 	@echo "make lint   ruff, mypy and import-linter"
-	@echo "make bench  lateness and drain of a worker, beside plain Celery"
+	@echo "make bench  all measurements, beside plain Celery and other queues, and docs/explanation/performance.md of them (under 15 minutes)"
+	@echo "make bench QUICK=1  a rough look, into build/bench/report (under 3 minutes)"
 
 # WEB=1: with the console in the browser, which stays until Ctrl-C.
 WEB ?=
@@ -120,14 +122,23 @@ test-companions: .venv/installed-companions
 lint: .venv/installed-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
-bench: .venv/installed-dev
-	@.venv/bin/python tests/benchmarks/lateness.py
-	@.venv/bin/python tests/benchmarks/drain.py
+# What is installed before counts as a part of its time. BENCH_PARTS=posting,drain: only these, into build/bench/report.
+QUICK ?=
+BENCH_PARTS ?=
+BENCH_BEGAN := $(shell date +%s)
+bench: .venv/installed-bench
+	@.venv/bin/python tests/benchmarks/bench.py --began $(BENCH_BEGAN) $(if $(QUICK),--quick) $(if $(BENCH_PARTS),--parts $(BENCH_PARTS))
 
 .venv/installed-dev: .venv/installed-demo
 	@echo "installing what tests and linters need ..."
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	@touch $@
+
+# Little, so that a bench in a fresh clone begins soon: servers, and what looks at processes. Others install their own.
+.venv/installed-bench: .venv/installed-demo
+	@echo "installing what the benchmarks need ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[pytest-celery]'
 	@touch $@
 
 .venv/installed-brokers: .venv/installed-dev

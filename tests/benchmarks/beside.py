@@ -105,10 +105,12 @@ class Beside:
             leaders = [one for one in self.contenders if one.leads]
             self._each("posts", leaders, self._posts)
             self._each("work", self.contenders, self._work)
+            self.kept(self.given.json)
             if not self.given.quick:
                 with ThreadPoolExecutor(AT_A_TIME) as pool:
                     wanted = [one for one in self.contenders if one.leads or one.late_only]
                     list(pool.map(lambda one: self._guarded("idle", one, self._idle), wanted))
+                self.kept(self.given.json)
                 for number in range(1, max(one.rounds for one in self.contenders)):
                     again = [one for one in self.contenders if one.rounds > number]
                     if self._has_time(again, "drain"):

@@ -120,7 +120,7 @@ def countdown(b: Bench, pool: str, events: int) -> Figures:
     """Tasks with a countdown that a worker holds in its memory when they come due."""
     b.clear()
     with b.worker(pool, CONCURRENCY[pool]) as process:
-        due = time.time() + 3 + events / 250
+        due = time.time() + 1 + events / 300
         for _ in range(events):
             b.note.apply_async((due,), countdown=due - time.time())
         wait = partial(time.sleep, 0)

@@ -2,7 +2,7 @@
 
 usage: lateness.py [--pools prefork] [--events 500] [--span 10] [--rounds 3] [--load 100] [--json FILE]
 --pools all: one after the other. --load: so many plain tasks of 10 ms a second beside them, half of what two slots do.
---json: {"versions": ..., "figures": {pool: {way: [seconds late, ...]}}} in a file.
+--json: what README.md says, in a file.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def measure(b: Bench, how: str, events: int, span: float) -> list[float]:
     """Post tasks that come due over ``span`` seconds, and return how late each ran, in seconds."""
     b.clear()
     # Posting is over before the first one is due: what is measured is an idle worker.
-    start = time.time() + 1.5 + events / 300
+    start = time.time() + 0.8 + events / 300
     for instant in sorted(start + random.uniform(0, span) for _ in range(events)):
         # An eta, not a countdown: that is counted from somewhere within the call.
         eta = datetime.fromtimestamp(instant, UTC)
@@ -64,8 +64,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pools = POOLS if arguments.pools == "all" else arguments.pools.split(",")
-    ways = ("countdown", "post_at")
-    collected: dict[str, dict[str, list[float]]] = {pool: {way: [] for way in ways} for pool in pools}
+    ways = {"countdown": "native", "post_at": "ours"}
+    load = "load" if arguments.load else "idle"
+    collected: dict[str, list[list[float]]] = {f"{load} {pool} {ways[way]}": [] for pool in pools for way in ways}
     with bench() as b:
         for pool in pools:
             with b.worker(pool):
@@ -73,13 +74,13 @@ def main() -> None:
                     for way in ways:
                         with plain_load(b, arguments.load):
                             latenesses = measure(b, way, arguments.events, arguments.span)
-                        collected[pool][way] += latenesses
+                        collected[f"{load} {pool} {ways[way]}"].append(latenesses)
                         early = f"earliest {min(latenesses) * 1000:.2f} ms"
                         print(f"round {number + 1}  {pool:8} {way:10} {percentiles(latenesses)}  {early}", flush=True)
-        keep(arguments.json, b.server, collected)
-    for pool, by_way in collected.items():
-        for way, latenesses in by_way.items():
-            print(f"all      {pool:8} {way:10} {percentiles(latenesses)}  {len(latenesses)} events")
+            keep(arguments.json, b.server, collected)
+    for name, rounds in collected.items():
+        latenesses = [late for found in rounds for late in found]
+        print(f"all      {name:20} {percentiles(latenesses)}  {len(latenesses)} events")
 
 
 if __name__ == "__main__":

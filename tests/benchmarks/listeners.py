@@ -1,6 +1,7 @@
 """What an event costs, and an idle listener, and how late events are, as listeners become many.
 
 usage: listeners.py [--listeners 1,8,64,256] [--rate 100] [--seconds 15] [--idle 10] [--shards 1]
+       [--quick] [--json FILE]
 
 Three loads: nothing but one event that is due tomorrow (idle); events that come due at random, posted before that
 (ahead); and events that are posted one by one, to be delivered at once (now). "Calls" are the calls of scripts without
@@ -14,8 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness import percentiles
+from harness import keep, percentiles
 from listening import many_listening, read_notes
 from rig.servers import RedisServer
 from rig.waiting import wait_until
@@ -43,12 +45,12 @@ def commands(timer: DTimer) -> Commands:
     return Commands(counts["evalsha"] + counts["eval"], sum(counts.values()))
 
 
-def idle(timer: DTimer, listeners: int, seconds: float) -> str:
+def idle(timer: DTimer, listeners: int, seconds: float) -> float:
     """Commands a second of each listener while nothing comes due."""
     before = commands(timer)
     time.sleep(seconds)
     sent = commands(timer).sent - before.sent
-    return f"idle   {sent / seconds / listeners:5.2f} commands/s of each listener"
+    return sent / seconds / listeners
 
 
 def post_ahead(timer: DTimer, events: int, seconds: float) -> int:
@@ -69,7 +71,7 @@ def post_now(timer: DTimer, events: int, seconds: float) -> int:
     return events
 
 
-def loaded(timer: DTimer, notes: Path, events: int, post: Callable[[], int]) -> str:
+def loaded(timer: DTimer, notes: Path, events: int, post: Callable[[], int]) -> tuple[float, list[float]]:
     """Calls an event, and lateness."""
     notes.write_text("")
     before = commands(timer)
@@ -77,8 +79,7 @@ def loaded(timer: DTimer, notes: Path, events: int, post: Callable[[], int]) -> 
     wait_until(lambda: notes.read_bytes().count(b"\n") >= events, f"{events} deliveries", 60)
     # The last confirms are in within a second, with the polls of all listeners meanwhile.
     calls = commands(timer).calls - before.calls - posts
-    latenesses = [lateness for _, lateness in read_notes(notes).values()]
-    return f"{calls / events:5.2f} calls/event  {percentiles(latenesses)}  earliest {min(latenesses) * 1000:.2f} ms"
+    return calls / events, [lateness for _, lateness in read_notes(notes).values()]
 
 
 def main() -> None:
@@ -89,12 +90,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--idle", type=float, default=10)
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="one listener and 16, for two seconds")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    events = int(arguments.rate * arguments.seconds)
+    if arguments.quick:
+        arguments.listeners, arguments.seconds, arguments.idle = "1,16", 1, 2
+    events, shards = int(arguments.rate * arguments.seconds), arguments.shards
+    figures: dict[str, list[Any]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         notes = Path(folder) / "notes"
         for listeners in map(int, arguments.listeners.split(",")):
-            shards = arguments.shards
             with (
                 RedisServer() as server,
                 DTimer(server.url, shards=shards) as timer,
@@ -102,10 +107,15 @@ def main() -> None:
             ):
                 timer.post(PAYLOAD, 86_400)
                 time.sleep(2.0)  # all have polled once: their phases are their own
-                print(f"{listeners:3} listeners  {idle(timer, listeners, arguments.idle)}", flush=True)
+                sent = idle(timer, listeners, arguments.idle)
+                figures[f"{listeners} idle"] = [sent]
+                print(f"{listeners:3} listeners  idle   {sent:5.2f} commands/s of each listener", flush=True)
                 for name, post in (("ahead", post_ahead), ("now", post_now)):
-                    row = loaded(timer, notes, events, lambda post=post: post(timer, events, arguments.seconds))
+                    calls, late = loaded(timer, notes, events, lambda post=post: post(timer, events, arguments.seconds))
+                    figures[f"{listeners} {name} calls"], figures[f"{listeners} {name} lateness"] = [calls], [late]
+                    row = f"{calls:5.2f} calls/event  {percentiles(late)}  earliest {min(late) * 1000:.2f} ms"
                     print(f"{listeners:3} listeners  {name:6} {row}", flush=True)
+                keep(arguments.json, server, figures)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Times are of the processor, in this process: what else the machine does matters little.
 
-usage: memory.py [--events 100000] [--posts 500]
+usage: memory.py [--events 100000] [--posts 500] [--quick] [--json FILE]
 
 One message a row: the task has a number for its argument, or 200 characters of one kind.
 """
@@ -10,20 +10,17 @@ One message a row: the task has a number for its argument, or 200 characters of 
 import argparse
 import random
 import string
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
+from celery import Celery
+from harness import keep
+from rig.servers import RedisServer
 
-from celery import Celery  # noqa: E402
-from rig.servers import RedisServer  # noqa: E402
-
-import celery_dtimer  # noqa: E402
-from celery_dtimer import DTimer, Post, message  # noqa: E402
+import celery_dtimer
+from celery_dtimer import DTimer, Post, message
 
 WORDS = tuple(
     word.strip(".,:;()'\"`").lower() for word in (Path(__file__).parents[2] / "README.md").read_text().split()
@@ -66,7 +63,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--posts", type=int, default=500)
+    parser.add_argument("--quick", action="store_true", help="of 5,000 events, and a hundred posts")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.events, arguments.posts = 5000, 100
+    figures: dict[str, list[float]] = {}
     with RedisServer() as server, DTimer(server.url) as timer:
         app = Celery("proj", broker=server.url_of(1), backend=server.url_of(2), set_as_current=False)
         app.conf.dtimer_url = server.url
@@ -84,10 +86,14 @@ def main() -> None:
                 write = microseconds(partial(message.encode, stored, result.id, "celery", compress=compress))
                 read = microseconds(partial(message.decode, payload, result.id, "celery"))
                 taken = bytes_of_an_event(timer, payload, arguments.events)
+                if compress:
+                    figures[name] = [taken]
                 print(f"{name:23} {form:10} {len(payload):7} {taken:6.0f}  {write:5.1f}us {read:5.1f}us", flush=True)
         long = str(arguments_of_tasks()["200 random characters"])
         cost = microseconds(partial(note.post_in, 86_400, long), arguments.posts)
         print(f"post_in with 200 random characters: {cost:.0f}us")
+        keep(arguments.json, server, figures)
+        del result  # it asks the backend for something when it goes
         timer.shards[0].server.client.flushdb()
 
 
