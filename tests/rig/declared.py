@@ -26,8 +26,9 @@ read = scripts.read
 
 
 def guarded(name: str) -> str:
-    """The text of a script's file, that of the shared one behind the guard."""
-    return GUARD + read(name) if name == "common" else read(name)
+    """The text of a script's file; what stands in front, and the shared one, behind the guard."""
+    in_front = {part for parts in scripts.AHEAD.values() for part in parts}
+    return GUARD + read(name) if name == "common" or name in in_front else read(name)
 
 
 def install() -> None:

@@ -22,7 +22,7 @@ EVENT = NewEvent(id="x", payload=b"p", clock="in", when_ms=5, max_redeliveries=1
 DELIVERY = Delivery(id="x", payload=b"", queue="q", due_ms=1, redeliveries=0, max_redeliveries=1, key=b"k", token="t")
 
 
-SHARED = ("common", *(part for parts in scripts.PARTS.values() for part in parts))
+SHARED = ("common", *(part for parts in (*scripts.PARTS.values(), *scripts.AHEAD.values()) for part in parts))
 
 
 class Recorder(Store):

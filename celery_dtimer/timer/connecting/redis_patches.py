@@ -2,6 +2,9 @@
 
 import asyncio
 import copy
+import importlib
+import importlib.util
+import inspect
 import os
 import threading
 from typing import Any
@@ -15,6 +18,10 @@ from redis.retry import Retry
 
 from celery_dtimer.accommodations import accommodates
 from celery_dtimer.timer.connecting.naming import with_name
+
+#: redis-py's metrics of its own, from 7.1 on.
+_OBSERVED = "redis.observability.recorder"
+_observed: Any = importlib.import_module(_OBSERVED) if importlib.util.find_spec("redis.observability") else None
 
 _pools: WeakSet[ConnectionPool] = WeakSet()
 
@@ -69,6 +76,23 @@ def cluster_error(exc: ResponseError) -> ResponseError:
     code, _, text = str(exc).partition(" ")
     kind = kinds.get(code) if type(exc) is ResponseError else None
     return exc if kind is None else kind(text)
+
+
+@accommodates("redis before 5.3", remove_when="redis>=5.3")
+def taken_from(pool: Any) -> Any:
+    """Return a connection of a pool: 5.2 wants the name of a command for it, which newer ones deprecate."""
+    return pool.get_connection("EVALSHA") if _WANTS_NAME else pool.get_connection()
+
+
+_WANTS_NAME = (
+    inspect.signature(ConnectionPool.get_connection).parameters["command_name"].default is inspect.Parameter.empty
+)
+
+
+@accommodates("all", remove_when="redis-py measures what its connections send, and not its clients")
+def is_measured() -> bool:
+    """Whether redis-py's own metrics of commands are on; older ones have none."""
+    return _observed is not None and bool(_observed.is_enabled())
 
 
 @accommodates("all", remove_when="redis-py drops all its connections to a former master", redis=460)

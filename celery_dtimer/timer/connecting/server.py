@@ -8,6 +8,7 @@ import redis
 from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 
+from celery_dtimer.timer.connecting.direct import Direct
 from celery_dtimer.timer.connecting.naming import without_name
 from celery_dtimer.timer.connecting.redis_patches import (
     ApartPool,
@@ -48,6 +49,7 @@ class Server:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._direct = Direct(client)
         survive_forks(client.connection_pool)
 
     @property
@@ -70,21 +72,14 @@ class Server:
             NotAskedError: No connection was free in time.
         """
         del together, patience  # one server turns nothing away
-        client = self.client
+        client = self._client
         until = time.monotonic() + PATIENCE
         pause = LOOK_FIRST
         while True:
             try:
-                if len(commands) == 1:
-                    try:
-                        return [client.execute_command(*commands[0])]
-                    except ResponseError as exc:
-                        replies: list[Any] = [exc]
-                else:
-                    with client.pipeline(transaction=False) as pipe:
-                        for command in commands:
-                            pipe.execute_command(*command)
-                        replies = pipe.execute(raise_on_error=False)
+                replies = self._direct.send(commands)
+                if replies is None:
+                    replies = _through(client, commands)
                 break
             except redis.ConnectionError as exc:
                 if not is_exhausted(exc):
@@ -144,6 +139,19 @@ class Server:
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
+
+
+def _through(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    if len(commands) == 1:
+        try:
+            return [client.execute_command(*commands[0])]
+        except ResponseError as exc:
+            return [exc]
+    with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        replies: list[Any] = pipe.execute(raise_on_error=False)
+    return replies
 
 
 def _reply(client: redis.Redis, reply: Any) -> Any:

@@ -33,6 +33,9 @@ NAMES = (
 #: The parts of a script that are files of their own, put in front of it behind what all scripts share.
 PARTS = {"claim": ("bucket", "polling")}
 
+#: The parts of a script that stand before what all scripts share, since they do without.
+AHEAD = {"post": ("plain",)}
+
 HEADER = re.compile(r"^-- KEYS ([\w, ]+); due, lease, wake of each queue$", re.MULTILINE)
 
 
@@ -68,7 +71,7 @@ def load(name: str) -> Script:
     slots = ", ".join(f"KEYS[{i}]" for i in range(1, len(keys) + 1))
     source = (
         f"local FIXED = {len(keys)}\nlocal {', '.join(keys)} = {slots}\n"
-        + "".join(map(read, ("common", *PARTS.get(name, ()))))
+        + "".join(map(read, (*AHEAD.get(name, ()), "common", *PARTS.get(name, ()))))
         + text
     )
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys)
