@@ -49,7 +49,7 @@ def one_each(timer):
 
 def park(timer, delivery):
     store = timer.shards.of(delivery.id)
-    assert store.ask(store.park(delivery.queue, [delivery], "why")) == [1]
+    assert list(store.ask(store.park(delivery.queue, [delivery], "why"))) == [1]
 
 
 def ids(page):

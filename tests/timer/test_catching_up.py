@@ -96,7 +96,7 @@ def test_a_lapse_and_a_release_are_redelivered_at_once(store, claim, overdue, fi
     (lapsed,) = claim(lease_ms=-1000)
     (again,) = claim()
     assert (again.id, again.redeliveries) == (lapsed.id, 1)
-    assert store.ask(store.release("default", [again], counted=True)) == [1]
+    assert list(store.ask(store.release("default", [again], counted=True))) == [1]
     # A release is due from now on.
     wait_until(lambda: claimed(claim()) == [lapsed.id], "the release to be claimed")
 

@@ -1,5 +1,9 @@
 """Claims, leases and what ends them: confirm, release, lapse, parking, replay."""
 
+import pickle
+from copy import copy
+from dataclasses import FrozenInstanceError, fields, replace
+
 import pytest
 from rig.keyspace import contents, shown, snapshot
 from rig.waiting import wait_until
@@ -23,6 +27,50 @@ def test_a_claim_tells_what_was_posted(store, claim):
     assert (delivery.id, delivery.payload, delivery.queue) == ("x", b"\x00\xff", "other")
     assert (delivery.due_ms, delivery.due_at, delivery.redeliveries) == (PAST_MS, at(PAST_MS), 0)
     assert delivery.token
+
+
+@pytest.mark.parametrize("holder", ["", "me", "x" * 31, "x" * 32, "x" * 300])
+@pytest.mark.parametrize("most", [1, 127, 128, 70_000, 2**40])
+def test_a_first_lease_is_recorded_byte_for_byte_as_all_others_are(store, claim, redis_client, holder, most):
+    instants = (-62_135_596_800_000, -1, 0, 1, 127, 65_536, 2**33, PAST_MS)
+    for number, due_ms in enumerate(instants):
+        tags = ("tag",) if number % 2 else ()
+        seed(store, event(f"{number}", due_ms, max_redeliveries=most, queue="q" * (number * 10 + 1), tags=tags))
+    deliveries = claim(*("q" * (number * 10 + 1) for number in range(len(instants))), holder=holder)
+    assert sorted(delivery.due_ms for delivery in deliveries) == list(instants)
+    packed = "return ARGV[1] .. '\\n' .. cmsgpack.pack({ ARGV[2], 0, tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])"
+    for found in deliveries:
+        rest = ", '', 1 })" if found.tags else " })"
+        record = redis_client.eval(
+            packed + rest, 0, found.token, holder, found.due_ms, found.queue, found.max_redeliveries
+        )
+        assert redis_client.hget(store.keys.prefix + "leased", found.key) == record
+
+
+def test_a_delivery_is_as_one_that_was_built_field_by_field(store, claim):
+    seed(store, event("ünd", tags=("a", "b")))
+    (found,) = claim()
+    built = Delivery(**{field.name: getattr(found, field.name) for field in fields(Delivery)})
+    assert type(found) is Delivery
+    assert repr(found) == repr(built)
+    assert found != built
+    assert found.due_at == at(PAST_MS)
+    assert replace(found, token="t").id == "ünd"
+    assert copy(found).key == pickle.loads(pickle.dumps(found)).key == found.key
+    with pytest.raises(FrozenInstanceError):
+        found.id = "other"
+
+
+@pytest.mark.parametrize("size", [2, 200, 255, 256, 70_000])
+def test_a_delivery_of_a_longer_id_than_ours_is_decided_too(store, claim, redis_client, size):
+    seed(store, event("x" * size, payload=b""), event("ü" * (size // 2), payload=b"p" * size))
+    first, second = claim()
+    assert {first.payload, second.payload} == {b"", b"p" * size}
+    assert list(store.ask(store.release("default", [second], counted=True))) == [1]
+    assert list(store.ask(store.confirm("default", [first, second]))) == [1, 0]
+    (again,) = wait_until(claim, "what was given back to be claimable")
+    assert list(store.ask(store.confirm("default", [again, again]))) == [1, 0]
+    assert contents(redis_client) == {}
 
 
 def test_a_claim_moves_the_event_under_a_lease_and_takes_the_promise(store, claim, redis_client, now_ms):
@@ -158,7 +206,7 @@ def test_a_lapsed_lease_is_claimed_again_with_a_new_token_and_counted(timer, sto
     before = snapshot(redis_client)
     for refused in (timer.confirm(first), timer.renew(first), timer.release(first)):
         assert refused is False
-    assert store.ask(store.park("default", [first], "why")) == [0]
+    assert list(store.ask(store.park("default", [first], "why"))) == [0]
     assert snapshot(redis_client) == before
     assert timer.confirm(second)
     assert snapshot(redis_client) == {}
@@ -247,7 +295,7 @@ def test_a_release_that_does_not_count_never_parks(store, claim):
         (delivery,) = wait_until(claim, "what was given back to be claimable")
         assert delivery.redeliveries == 0
         call = store.release("default", [delivery], counted=False)
-        assert store.ask(call) == [1]
+        assert list(store.ask(call)) == [1]
 
 
 def test_a_lapse_after_a_release_counts_once(store, claim):
@@ -260,9 +308,9 @@ def test_a_lapse_after_a_release_counts_once(store, claim):
 
 def test_a_release_too_many_parks_with_the_reason(timer, store, claim, redis_client):
     seed(store, event("x", max_redeliveries=1))
-    assert store.ask(store.release("default", claim(), counted=True, reason="first")) == [1]
+    assert list(store.ask(store.release("default", claim(), counted=True, reason="first"))) == [1]
     again = wait_until(claim, "what was given back to be claimable")
-    assert store.ask(store.release("default", again, counted=True, reason="again")) == [2]
+    assert list(store.ask(store.release("default", again, counted=True, reason="again"))) == [2]
     info = timer.peek("x")
     assert (info.state, info.reason) == (State.PARKED, "redelivered too often: again")
     assert set(contents(redis_client)) == PARKED
@@ -274,7 +322,7 @@ def test_several_releases_in_one_call_are_answered_one_by_one(store, claim):
     store.ask(store.release("default", [y], counted=True))
     (y,) = wait_until(claim, "what was given back to be claimable")
     store.ask(store.confirm("default", [z]))
-    assert store.ask(store.release("default", [x, y, z], counted=True)) == [1, 2, 0]
+    assert list(store.ask(store.release("default", [x, y, z], counted=True))) == [1, 2, 0]
 
 
 # --- park and replay
@@ -282,7 +330,7 @@ def test_several_releases_in_one_call_are_answered_one_by_one(store, claim):
 
 def test_a_parked_event_is_kept_with_the_reason_and_not_delivered(timer, store, claim, redis_client):
     seed(store, event("x"))
-    assert store.ask(store.park("default", claim(), "no such task")) == [1]
+    assert list(store.ask(store.park("default", claim(), "no such task"))) == [1]
     info = timer.peek("x")
     assert (info.state, info.reason, info.redeliveries) == (State.PARKED, "no such task", 0)
     assert set(contents(redis_client)) == PARKED
@@ -411,7 +459,7 @@ def test_parking_the_old_delivery_leaves_the_new_event_pending(timer, store, cla
     seed(store, event("x", payload=b"old"))
     (old,) = claim()
     seed(store, event("x", FUTURE_MS, payload=b"new"))
-    assert store.ask(store.park("default", [old], "why")) == [1]
+    assert list(store.ask(store.park("default", [old], "why"))) == [1]
     assert timer.peek("x").state is State.PENDING
     assert timer.cancel("x")
     assert timer.peek("x").payload == b"old"

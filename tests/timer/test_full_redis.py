@@ -150,7 +150,7 @@ def test_a_lease_is_renewed_released_and_parked(timer, store, claim, fill):
     assert timer.renew(x)
     assert timer.release(x)
     assert timer.peek("x").state is State.PENDING
-    assert store.ask(store.park("default", [y], "why")) == [1]
+    assert list(store.ask(store.park("default", [y], "why"))) == [1]
 
 
 def test_events_are_cancelled_whatever_their_state(timer, store, claim, redis_client, fill):

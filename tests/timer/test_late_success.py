@@ -9,7 +9,7 @@ LAPSED_MS = -60_000  # the lease of a claim that is over when it is made
 
 
 def end_well(store, *deliveries):
-    return store.ask(store.confirm("default", deliveries, ended_well=True))
+    return list(store.ask(store.confirm("default", deliveries, ended_well=True)))
 
 
 def test_a_success_ends_an_event_that_another_listener_holds(timer, store, claim):
@@ -20,7 +20,7 @@ def test_a_success_ends_an_event_that_another_listener_holds(timer, store, claim
     assert timer.confirm(late) is False
     assert end_well(store, late) == [2]
     assert timer.peek("x") is None
-    assert store.ask(store.renew("default", 1000, [other])) == [0]
+    assert list(store.ask(store.renew("default", 1000, [other]))) == [0]
     assert timer.confirm(other) is False
     assert claim() == []
 
@@ -35,7 +35,7 @@ def test_a_late_success_leaves_what_was_given_back_and_may_have_been_kept_by_a_p
     seed(store, event("x"))
     (late,) = claim(lease_ms=LAPSED_MS)
     (other,) = claim()
-    assert store.ask(store.release("default", [other], backoff_ms=60_000, counted=False)) == [1]
+    assert list(store.ask(store.release("default", [other], backoff_ms=60_000, counted=False))) == [1]
     assert timer.post(b"payload", 0, id="x", on_conflict="keep") == "x"
     assert end_well(store, late) == [0]
     assert timer.peek("x").state is State.PENDING
@@ -73,6 +73,6 @@ def test_a_delivery_knows_whether_it_is_the_first(store, claim):
     seed(store, event("x"))
     (first,) = claim(lease_ms=LAPSED_MS)
     (second,) = claim()
-    assert store.ask(store.release("default", [second], counted=False)) == [1]
+    assert list(store.ask(store.release("default", [second], counted=False))) == [1]
     (third,) = wait_until(claim, "what was given back to be claimable")
     assert [delivery.is_first for delivery in (first, second, third)] == [True, False, False]

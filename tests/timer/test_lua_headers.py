@@ -163,7 +163,7 @@ DRIFT = [
     ("post", "ARGV[i], ARGV[i + 1]", "ARGV[i + 1], ARGV[i]", "the groups are not bound"),
     ("post", "tonumber(ARGV[i + 2])", "ARGV[i + 2]", "the groups are not bound"),
     ("post", "ms, count, bytes, string", "ms, count, string", "has 6 names and 5 types"),
-    ("verdicts", "-- ARGV[1..] key, token, action", "-- ARGV[1..] token, key, action", "the groups are not bound"),
+    ("verdicts", "-- ARGV[1..] action, delay_ms", "-- ARGV[1..] error, delay_ms", "the groups are not bound"),
     ("claim", "redis.call('DEL', place.wake)", "redis.call('HGET', place.wake)", "HGET on wake, which is a list"),
     ("post", "'ZADD', here.due, ", "'RPUSH', here.due, ", "RPUSH on due, which is a zset"),
 ]

@@ -93,7 +93,7 @@ def test_damaged_and_foreign_records_break_no_call_and_no_lease(timer, store, cl
     age(redis_client, "a", "b")
     assert store.ask(store.drop_old(HOUR_MS // 2)) == [b""] * 3
     assert list(contents(redis_client)["taken"]) == list(contents(redis_client)["leased"])
-    assert store.ask(store.confirm("default", [delivery])) == [1]
+    assert list(store.ask(store.confirm("default", [delivery]))) == [1]
     assert timer.count() == Counts(0, 0, 0)
 
 

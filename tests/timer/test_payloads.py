@@ -56,7 +56,7 @@ def test_any_payloads_come_back_together(store, claim, payloads):
     store.post([event(str(i), PAST_MS + i, payload=payload) for i, payload in enumerate(payloads)])
     deliveries = claim()
     assert [delivery.payload for delivery in deliveries] == payloads
-    assert store.ask(store.confirm("default", deliveries)) == [1] * len(payloads)
+    assert list(store.ask(store.confirm("default", deliveries))) == [1] * len(payloads)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,7 +75,7 @@ def test_any_id_queue_reason_and_holder_goes_through_every_station(
     (delivery,) = claim(queue, holder=holder)
     assert (delivery.id, delivery.queue) == (event_id, queue)
     assert timer.peek(event_id).holder == (holder or None)
-    assert store.ask(store.park(queue, [delivery], reason)) == [1]
+    assert list(store.ask(store.park(queue, [delivery], reason))) == [1]
     assert timer.peek(event_id).reason == (reason or None)
     assert timer.replay(event_id, 60)
     assert timer.cancel(event_id)

@@ -38,14 +38,14 @@ def test_a_thousand_deliveries_of_one_id_are_all_known(timer, store, claim, over
     assert timer.count().leased == MANY
     assert timer.peek("x").payload == b"999"
     assert timer.cancel("x").state is State.LEASED
-    assert store.ask(store.park("default", overlapping[:1], "why")) == [1]
+    assert list(store.ask(store.park("default", overlapping[:1], "why"))) == [1]
     assert all(store.ask(store.confirm("default", overlapping[1:400])))
     assert all(store.ask(store.confirm("default", reversed(overlapping[600:]))))
     assert timer.peek("x").payload == b"599"
     seed(store, event("x", FUTURE_MS, payload=b"last"))
     assert timer.cancel("x")
     assert (timer.count().leased, timer.count().parked) == (0, 1)
-    assert store.ask(store.confirm("default", overlapping[400:600])) == [0] * 200
+    assert list(store.ask(store.confirm("default", overlapping[400:600]))) == [0] * 200
     assert timer.peek("x").payload == b"0"
 
 

@@ -116,7 +116,7 @@ def test_what_was_given_back_is_upcoming_and_counted(timer, store, claim):
     seed(store, event("x", queue="one", payload=b"back"), event("y", FUTURE_MS, queue="one"))
     (delivery,) = claim("one")
     assert timer.count() == Counts(pending=1, leased=1, parked=0)
-    assert store.ask(store.release("one", [delivery], backoff_ms=3_600_000, counted=True)) == [1]
+    assert list(store.ask(store.release("one", [delivery], backoff_ms=3_600_000, counted=True))) == [1]
     assert [(row.id, row.queue, row.payload) for row in timer.upcoming(payloads=True)] == [
         ("x", "one", b"back"),
         ("y", "one", b"payload"),

@@ -129,7 +129,7 @@ class Leases:
         """Report all answers; return the deliveries whose confirm came after another listener had claimed them."""
         lost: list[Delivery] = []
         for (_, verdicts), reply in zip(groups, replies, strict=False):
-            if isinstance(reply, list):
+            if isinstance(reply, bytes):
                 self._config.on_answers(verdicts, reply)
                 for verdict, result in zip(verdicts, reply, strict=True):
                     if verdict.action == "confirm" and not result and verdict.delivery in self._late:

@@ -24,7 +24,7 @@ LAYOUT = 1
 MOST_QUEUES = 1000
 
 #: Where a call says what it does, if its script does several things: for the error.
-NAMED = {"verdicts": 2, "replay": 0}
+NAMED = {"verdicts": 0, "replay": 0}
 
 #: Attempts of a call that meets its event in a queue that it did not name, and is sent again with that queue's keys.
 MOST_QUESTIONS = 20

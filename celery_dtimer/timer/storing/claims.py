@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from struct import Struct
 from typing import Any, NamedTuple
 
-from celery_dtimer.timer.events import Damaged, Delivery, Verdict
+from celery_dtimer.timer.events import Damaged, Delivery, Verdict, delivered
 from celery_dtimer.timer.storing.calls import Calls, tags_of, text_of
 from celery_dtimer.timer.storing.scripts import Call
 
@@ -18,6 +21,16 @@ CLAIM = 256
 
 #: A promise that is overdue by more than this many milliseconds has lapsed, and anybody may take it over.
 PROMISE_GRACE_MS = 20
+
+#: The head of a delivery in claim's reply.
+HEAD = Struct(">IIIIIqqqq")
+
+#: What stands before a text of so many bytes in MessagePack: keys and tokens of ours are no longer.
+SHORT = tuple(b"\xd9" + bytes([size]) for size in range(256))
+
+
+#: What is said of several deliveries at once.
+_but_delivery = itemgetter(slice(1, None))
 
 
 class Claimed(NamedTuple):
@@ -87,26 +100,35 @@ class Claims(Calls):
 
         ``zero``: when the server's clock stood at 0, by our monotonic one; None: as if it had answered just now.
         """
-        now_us, wait_us, rows, parked, polls, damaged, errors, shares = reply
+        now_us, wait_us, heads, texts, parked, polls, damaged, errors, shares = reply
         if zero is None:
             zero = time.monotonic() - now_us / 1e6
+        shard = self.keys.shard
         deliveries: list[Delivery] = []
         unreadable: list[Delivery] = []
-        for key, token, number, due_ms, redeliveries, max_redeliveries, payload, ready_ms, *tags in rows:
+        end = 0
+        for size, token_size, payload_size, tags_size, number, redeliveries, most, due_ms, ready_ms in HEAD.iter_unpack(
+            heads
+        ):
+            start, token_at = end, end + size
+            payload_at = token_at + token_size
+            tags_at = payload_at + payload_size
+            end = tags_at + tags_size
+            key = texts[start:token_at]
             event_id, readable = id_of(key)
-            delivery = Delivery(
-                id=event_id,
-                payload=payload,
-                queue=queues[number],
-                due_ms=due_ms,
-                redeliveries=redeliveries,
-                max_redeliveries=max_redeliveries,
-                key=key,
-                token=token.decode(),
-                due_monotonic=zero + due_ms / 1000,
-                ready_ms=ready_ms,
-                shard=self.keys.shard,
-                tags=tags_of(tags[0]) if tags else (),
+            delivery = delivered(
+                event_id,
+                texts[payload_at:tags_at],
+                queues[number],
+                due_ms,
+                redeliveries,
+                most,
+                key,
+                texts[token_at:payload_at].decode(),
+                zero + due_ms / 1000,
+                ready_ms,
+                shard,
+                tags_of(texts[tags_at:end]) if tags_size else (),
             )
             (deliveries if readable else unreadable).append(delivery)
         return Claimed(
@@ -122,11 +144,11 @@ class Claims(Calls):
         )
 
     def verdicts(self, queue: str, verdicts: Sequence[Verdict]) -> Call:
-        """Tell Redis the verdicts on deliveries of one queue, see verdicts.lua for the reply."""
+        """Tell Redis the verdicts on deliveries of one queue, see verdicts.lua for the reply: an answer a byte."""
         parts: list[Any] = []
-        for verdict in verdicts:
-            delivery = verdict.delivery
-            parts += (delivery.key, delivery.token, verdict.action, verdict.delay_ms, verdict.reason, verdict.error)
+        for decided, alike in groupby(verdicts, _but_delivery):
+            parts += decided
+            parts.append(_keys_and_tokens([verdict.delivery for verdict in alike]))
         return self.call("verdicts", [queue], *parts)
 
     def confirm(self, queue: str, deliveries: Iterable[Delivery], *, ended_well: bool = False) -> Call:
@@ -160,7 +182,22 @@ class Claims(Calls):
 
 def id_of(key: bytes) -> tuple[str, bool]:
     """The id that a key begins with, and whether it is a text."""
-    return text_of(key.rpartition(b"\xff")[0] or key)
+    name = key.rpartition(b"\xff")[0] or key
+    try:
+        return name.decode(), True
+    except UnicodeDecodeError:
+        return text_of(name)
+
+
+def _keys_and_tokens(deliveries: Sequence[Delivery]) -> bytes:
+    """The key and the token of each, as one MessagePack array."""
+    parts = [b"\xdd", (2 * len(deliveries)).to_bytes(4, "big")]
+    for delivery in deliveries:
+        for text in (delivery.key, delivery.token.encode()):
+            size = len(text)
+            parts.append(SHORT[size] if size < len(SHORT) else b"\xdb" + size.to_bytes(4, "big"))
+            parts.append(text)
+    return b"".join(parts)
 
 
 def or_empty(number: int | None) -> int | str:

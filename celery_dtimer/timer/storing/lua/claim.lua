@@ -18,10 +18,12 @@
 -- ARGV[12] own_limit      string  'rate after_ms sharers': what is overdue by more than after_ms is claimed at so many
 --                                 events in 1,000 s, unless another limit is stored in `holds`; 0 = as fast as it can
 --                                 be; and so many shards share that rate
--- reply: [now_us, wait_us, deliveries, parked, polls, damaged, errors, shares]: the server's clock; microseconds until this
---        listener has promised to wake, -1 = it promised nothing; an array of [key, token, queue number, due_ms,
---        redeliveries, max_redeliveries, payload, ready_ms, tags if it has any] (token '': nothing to confirm;
---        ready_ms: not to be handed over before); the keys of what was parked; how many polls there are in a second of the queue that has the
+-- reply: [now_us, wait_us, heads, texts, parked, polls, damaged, errors, shares]: the server's clock; microseconds until this
+--        listener has promised to wake, -1 = it promised nothing; of each delivery, in two strings, since a client
+--        reads them much faster than an array: its head, big-endian integers, which are the lengths of its four texts
+--        (4 bytes each), the queue's number (4), redeliveries, max_redeliveries, due_ms and ready_ms (8 each), and its texts:
+--        key, token, payload, tags (token '': nothing to confirm; ready_ms: not to be handed over before);
+--        the keys of what was parked; how many polls there are in a second of the queue that has the
 --        fewest (0 unless this is a poll); where records stood that were put aside; what failed; and 0 if there is a
 --        limit and nothing here that it holds back
 -- cost: O(room * log N + queues)
@@ -46,8 +48,9 @@ local stamp = string.format('%016.0f:%s:', us, nonce)
 local now_ms = floor_ms(us)
 local lapse_ms = ceil_ms(us) + lease_ms
 local step_ms = math.max(0, now_ms - (tonumber(lapsed_ms) or now_ms))
-local claimed, parked_keys, aside, errors = {}, {}, {}, {}
-local bytes, tokens = 0, 0
+local lapse = digits(lapse_ms)
+local heads, texts, parked_keys, aside, errors = {}, {}, {}, {}, {}
+local claimed, bytes, tokens = 0, 0, 0
 local wake_at_ms
 
 -- What is held, of the queues and of the kinds, and how far what is of a held kind is set aside.
@@ -78,10 +81,10 @@ local function new_token()
   return stamp .. tokens
 end
 
-local function deliver(row)
-  claimed[#claimed + 1] = row
-  bytes = bytes + #row[7]
-  room = room - 1
+-- The head of a delivery, see the reply.
+local function head_of(key, token, payload, its_tags, number, redeliveries, max_redeliveries, due_ms, ready_ms)
+  return struct.pack('>I4I4I4I4I4i8i8i8i8', #key, #token, #payload, #its_tags, number, redeliveries, max_redeliveries,
+    due_ms, ready_ms)
 end
 
 local function set_aside(where, field, value)
@@ -129,21 +132,37 @@ local function claim_again(number, place, key, ready_ms)
   redis.call('HSET', leased, key,
     pack_lease(token, holder, redeliveries, lease.due_ms, lease.queue, lease.max_redeliveries, lease.error,
       tagged))
-  redis.call('ZADD', place.lease, lapse_ms, key)
+  redis.call('ZADD', place.lease, lapse, key)
   redis.call('ZREM', place.due, key)
-  local row =
-    { key, token, number, lease.due_ms, redeliveries, event.max_redeliveries, event.payload, ready_ms or 0 }
-  if tagged then row[9] = event.tags end
-  deliver(row)
+  heads[#heads + 1] = head_of(key, token, event.payload, event.tags, number, redeliveries, event.max_redeliveries,
+    lease.due_ms, ready_ms or 0)
+  texts[#texts + 1] = key .. token .. event.payload .. event.tags
+  claimed, bytes, room = claimed + 1, bytes + #event.payload, room - 1
+end
+
+-- The record of a first lease is put together of these: what pack_lease makes, of which little differs.
+local packed_lead, packed_counts = cmsgpack.pack(holder) .. cmsgpack.pack(0), {}
+local function pack_first_lease(token, due_ms, packed_queue, max_redeliveries, tagged)
+  local count = packed_counts[max_redeliveries]
+  if not count then
+    count = cmsgpack.pack(max_redeliveries)
+    packed_counts[max_redeliveries] = count
+  end
+  if tagged then
+    return token .. '\n\151' .. packed_lead .. cmsgpack.pack(due_ms) .. packed_queue .. count .. '\160\1'
+  end
+  return token .. '\n\149' .. packed_lead .. cmsgpack.pack(due_ms) .. packed_queue .. count
 end
 
 -- What is pending, or was given back, as far as the payloads are not too many bytes.
 local function claim_some(number, place, members, instants)
   local records = redis.call('HMGET', events, unpack(members))
-  local left, gone, leases, kept, index, lapses, rows, shifted, ended, size
+  local queue, packed_queue = place.queue, cmsgpack.pack(place.queue)
+  local left, gone, leases, kept, index, lapses, its_heads, its_texts, shifted, ended, size
 
   local function begin()
-    left, gone, leases, kept, index, lapses, rows, shifted, ended, size = {}, {}, {}, {}, {}, {}, {}, {}, {}, bytes
+    left, gone, leases, kept, index, lapses, shifted, ended = {}, {}, {}, {}, {}, {}, {}, {}
+    its_heads, its_texts, size = {}, {}, bytes
   end
 
   local function move()
@@ -156,50 +175,52 @@ local function claim_some(number, place, members, instants)
     if #left > 0 then redis.call('ZREM', place.due, unpack(left)) end
     if #shifted > 0 then redis.call('ZADD', place.due, unpack(shifted)) end
     if #gone > 0 then redis.call('HDEL', events, unpack(gone)) end
-    for _, row in ipairs(rows) do deliver(row) end
-    for i = 1, #ended, 2 do try(function() untag(ended[i], ended[i + 1]) end) end
+    if #its_heads > 0 then
+      heads[#heads + 1] = table.concat(its_heads)
+      texts[#texts + 1] = table.concat(its_texts)
+      claimed, bytes, room = claimed + #its_heads, size, room - #its_heads
+    end
+    if #ended > 0 then try(function() untag_all(ended) end) end
     begin()
   end
 
   begin()
   for i, member in ipairs(members) do
-    if room - #rows <= 0 or size >= most_bytes then break end
+    if room - #its_heads <= 0 or size >= most_bytes then break end
     local record, due_ms = records[i], instants[i]
-    local event = unpack_event(record)
-    if not record and is_key(member) and due_ms > now_ms - shy_ms then
+    local event, its_tags = fields_of_event(record)
+    if event and event[2] == queue and not shifts[event[6] or ''] then
+      local payload, max_redeliveries, key, token = event[3], event[1], member .. '\255', ''
+      left[#left + 1] = member
+      gone[#gone + 1] = member
+      if max_redeliveries > 0 then
+        token = new_token()
+        key = key .. token
+        add(leases, key, pack_first_lease(token, due_ms, packed_queue, max_redeliveries, its_tags ~= ''))
+        add(kept, key, record)
+        add(index, '0', key)
+        add(lapses, lapse, key)
+      elseif its_tags ~= '' then
+        add(ended, member, its_tags)
+      end
+      its_heads[#its_heads + 1] = head_of(key, token, payload, its_tags, number, 0, max_redeliveries, due_ms, due_ms)
+      its_texts[#its_texts + 1] = key .. token .. payload .. its_tags
+      size = size + #payload
+    elseif not record and is_key(member) and due_ms > now_ms - shy_ms then
       place.left_ms = math.min(place.left_ms or due_ms, due_ms)
     elseif not record and is_key(member) then
       move()
       try(claim_again, number, place, member, due_ms)
       size = bytes
-    elseif not event or event.queue ~= place.queue then
+    elseif not event or event[2] ~= queue then
       left[#left + 1] = member
       if record and not event then
         set_aside('events', member, record)
         gone[#gone + 1] = member
       end
-    elseif shifts[event.kind] then
-      add(shifted, digits(due_ms + shifts[event.kind]), member)
-      bytes, size = bytes + #event.payload, size + #event.payload
     else
-      local key, token, tagged = member .. '\255', '', event.tags ~= '' and 1 or nil
-      left[#left + 1] = member
-      gone[#gone + 1] = member
-      if event.max_redeliveries > 0 then
-        token = new_token()
-        key = key .. token
-        add(leases, key,
-          pack_lease(token, holder, 0, due_ms, place.queue, event.max_redeliveries, '', tagged))
-        add(kept, key, record)
-        add(index, 0, key)
-        add(lapses, lapse_ms, key)
-      elseif tagged then
-        add(ended, member, event.tags)
-      end
-      local row = { key, token, number, due_ms, 0, event.max_redeliveries, event.payload, due_ms }
-      if tagged then row[9] = event.tags end
-      rows[#rows + 1] = row
-      size = size + #event.payload
+      add(shifted, digits(due_ms + shifts[event[6] or '']), member)
+      bytes, size = bytes + #event[3], size + #event[3]
     end
   end
   move()
@@ -228,7 +249,7 @@ local function claim_due(number, place, from, to)
     end
     first = first + 2 * few
     claim_some(number, place, members, instants)
-    if #claimed > 0 then few = math.max(1, math.floor((most_bytes - bytes) * #claimed / math.max(1, bytes))) end
+    if claimed > 0 then few = math.max(1, math.floor((most_bytes - bytes) * claimed / math.max(1, bytes))) end
   end
 end
 
@@ -321,4 +342,5 @@ if limit and limit.met then limit.keep() end
 if fewest then redis.call('PEXPIRE', polls, 2000) end
 local wait_us = -1
 if wake_at_ms then wait_us = math.max(0, wake_at_ms * 1000 - us) end
-return { us, wait_us, claimed, parked_keys, fewest or 0, aside, errors, limit and not limit.met and 0 or 1 }
+return { us, wait_us, table.concat(heads), table.concat(texts), parked_keys, fewest or 0, aside, errors,
+         limit and not limit.met and 0 or 1 }

@@ -89,7 +89,9 @@ end
 
 -- The instant that a score stands for, also where it was set aside.
 local function instant(score)
-  local number = number_of(score)
+  local number = tonumber(score)
+  if number and number >= 0 and number < BAND - BEFORE_1970 then return number end
+  number = number_of(score)
   return number - band_of(number) * BAND
 end
 
@@ -125,13 +127,13 @@ local function add(list, one, other)
   list[#list + 1] = other
 end
 
--- The fields of a MessagePack array if their types are these, or nil.
-local function fields_of(text, ...)
+-- The fields of a MessagePack array if the types of the first ones are these, or nil. A claim reads hundreds of
+-- records: there is no list of the types that would be made for each.
+local function fields_of(text, first, second, third, fourth, fifth, sixth)
   local whole, fields = pcall(cmsgpack.unpack, text)
-  if not whole or type(fields) ~= 'table' then return nil end
-  for i, kind in ipairs({ ... }) do
-    if type(fields[i]) ~= kind then return nil end
-  end
+  if not whole or type(fields) ~= 'table' or type(fields[1]) ~= first or type(fields[2]) ~= second
+    or type(fields[3]) ~= third or fourth and type(fields[4]) ~= fourth or fifth and type(fields[5]) ~= fifth
+    or sixth and type(fields[6]) ~= sixth then return nil end
   return fields
 end
 
@@ -146,13 +148,19 @@ local function pack_event(max_redeliveries, queue, payload, latest_ms, origin, k
   return cmsgpack.pack(fields)
 end
 
--- An event's record, or nil if there is none that can be read.
-local function unpack_event(record)
+-- The fields of an event's record, or nil if there is none that can be read; and its tags.
+local function fields_of_event(record)
   local fields = record and fields_of(record, 'number', 'string', 'string')
   if not fields then return nil end
+  return fields, fields[7] and type(fields[7]) == 'string' and fields[7] or ''
+end
+
+-- An event's record, or nil if there is none that can be read.
+local function unpack_event(record)
+  local fields, its_tags = fields_of_event(record)
+  if not fields then return nil end
   return { max_redeliveries = fields[1], queue = fields[2], payload = fields[3],
-           latest_ms = tonumber(fields[4]) or 0, origin = fields[5] or '', kind = fields[6] or '',
-           tags = fields[7] and type(fields[7]) == 'string' and fields[7] or '' }
+           latest_ms = tonumber(fields[4]) or 0, origin = fields[5] or '', kind = fields[6] or '', tags = its_tags }
 end
 
 -- A field that an older record lacks, or a damaged one has of another type.
@@ -229,14 +237,14 @@ end
 
 -- Which tags anything of an id has, as far as it has no more than some deliveries: beyond them, all of `wanted`.
 local MOST_LOOKED_AT = 100
-local function tags_of(id, wanted)
+local function tags_in(waiting, indexes, id, wanted)
   local there = {}
   local function look(record)
-    local event = unpack_event(record)
-    for tag in each_tag(event and event.tags or '') do there[tag] = true end
+    local _, its_tags = fields_of_event(record)
+    for tag in each_tag(its_tags or '') do there[tag] = true end
   end
-  look(redis.call('HGET', events, id))
-  for _, index in ipairs({ deliveries, parked_ids }) do
+  look(waiting)
+  for _, index in ipairs(indexes) do
     local keys = keys_of(index, id, MOST_LOOKED_AT)
     for _, key in ipairs(keys) do look(redis.call('HGET', taken, key)) end
     if #keys == MOST_LOOKED_AT then
@@ -245,14 +253,32 @@ local function tags_of(id, wanted)
   end
   return there
 end
+local function tags_of(id, wanted)
+  return tags_in(redis.call('HGET', events, id), { deliveries, parked_ids }, id, wanted)
+end
 
--- Something of an id has ended that had these tags: what else there is of it keeps its own.
-local function untag(id, joined)
-  local there = tags_of(id, joined)
-  for tag in each_tag(joined) do
-    if not there[tag] then redis.call('ZREM', tags, tag .. '\255' .. id) end
+-- Something has ended of each id that is listed with the tags that it had: what else there is of it keeps its own.
+local function untag_all(listed)
+  if #listed == 0 then return end
+  local ids, indexes, gone = {}, {}, {}
+  for i = 1, #listed, 2 do ids[#ids + 1] = listed[i] end
+  for _, index in ipairs({ deliveries, parked_ids }) do
+    if redis.call('EXISTS', index) == 1 then indexes[#indexes + 1] = index end
+  end
+  local waiting = redis.call('HMGET', events, unpack(ids))
+  for i, id in ipairs(ids) do
+    local joined = listed[2 * i]
+    local there = tags_in(waiting[i], indexes, id, joined)
+    for tag in each_tag(joined) do
+      if not there[tag] then gone[#gone + 1] = tag .. '\255' .. id end
+    end
+    if #gone > 1000 or i == #ids and #gone > 0 then
+      redis.call('ZREM', tags, unpack(gone))
+      gone = {}
+    end
   end
 end
+local function untag(id, joined) untag_all({ id, joined }) end
 
 local function put_aside(where, field, value)
   if value then redis.call('HSET', damaged, where .. ' ' .. field, value) end

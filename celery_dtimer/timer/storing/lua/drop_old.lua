@@ -32,5 +32,5 @@ end
 redis.call('HDEL', parked, unpack(old))
 redis.call('ZREM', parked_ids, unpack(old))
 redis.call('ZREM', parked_at, unpack(old))
-for i = 1, #tagged, 2 do untag(tagged[i], tagged[i + 1]) end
+untag_all(tagged)
 return dropped
