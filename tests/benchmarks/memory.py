@@ -88,11 +88,11 @@ def main() -> None:
                 taken = bytes_of_an_event(timer, payload, arguments.events)
                 if compress:
                     figures[name] = [taken]
+                    keep(arguments.json, server, figures)
                 print(f"{name:23} {form:10} {len(payload):7} {taken:6.0f}  {write:5.1f}us {read:5.1f}us", flush=True)
         long = str(arguments_of_tasks()["200 random characters"])
         cost = microseconds(partial(note.post_in, 86_400, long), arguments.posts)
         print(f"post_in with 200 random characters: {cost:.0f}us")
-        keep(arguments.json, server, figures)
         del result  # it asks the backend for something when it goes
         timer.shards[0].server.client.flushdb()
 

@@ -111,7 +111,7 @@ def main() -> None:
             for name in OPERATIONS:
                 this, beside = (statistics.median(figures[f"{name}{part} {size}"]) for part in ("", ", few"))
                 print(f"  {name:22} {this:6.0f} us, {beside:6.0f} of {FEW}: {this / beside:.2f}", flush=True)
-        keep(given.json, many_server, figures)
+            keep(given.json, many_server, figures)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,13 @@ PARTS: dict[str, Planned] = {
     "posting": Planned([Step("posting.py", (), ("--posts", "300", "--rounds", "3"))], 25, 6),
     "lateness": Planned(
         [
-            _lateness("prefork,threads,solo", 0, "prefork,threads,solo"),
+            _lateness("prefork,threads,solo", 0, "prefork,threads"),
             # Half of what the slots of each can do, in tasks of 10 ms: two slots, and one.
             _lateness("prefork,threads", 100, "prefork"),
             _lateness("solo", 50, None),
         ],
         160,
-        30,
+        22,
     ),
     "drain": Planned(
         [
