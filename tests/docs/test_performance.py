@@ -13,9 +13,11 @@ SMALL = Path(__file__).parent / "small-run.json"
 # Behind all others: the scripts there have names of their own.
 sys.path.append(str(BENCHMARKS))
 
+import bench  # noqa: E402
 import report  # noqa: E402
+from reporting import forms  # noqa: E402
 from reporting.figures import Part, Run, reduced  # noqa: E402
-from reporting.parts import PARTS  # noqa: E402
+from reporting.parts import PARTS, Step  # noqa: E402
 from reporting.plots import PLOTS  # noqa: E402
 from reporting.targets import TARGETS, rows  # noqa: E402
 
@@ -91,6 +93,26 @@ def test_long_lists_are_kept_as_their_quantiles():
     assert len(figures["a"][0]) == 101
     assert figures["b"] == [1.23457]
     assert figures["c"] == []
+
+
+def test_what_a_peer_failed_with_is_told_without_places_of_this_machine():
+    failure = "ERROR: no version for Python 3.11 at https://mirror.example/simple/x and /home/someone/cache/x.whl"
+    peers = {"huey": {"note": "8 threads", "early": 0, "never": 2, "failures": [failure]}}
+    found = forms.notes({"peers": peers, "not_installed": {"other": failure}})
+    told = "ERROR: no version for Python 3.11 at ... and ..."
+    assert found == {
+        "huey": f"8 threads; 2 jobs had not run after 4 s; failed: {told}",
+        "other": f"not installed: {told}",
+    }
+
+
+def test_a_script_that_fails_or_takes_too_long_is_told(tmp_path):
+    failing, long = tmp_path / "failing.py", tmp_path / "long.py"
+    failing.write_text("raise SystemExit(3)")
+    long.write_text("import time; time.sleep(60)")
+    kept = tmp_path / "kept.json"
+    assert bench.step_taken(Step(str(failing)), kept, quick=True, seconds=20) == "failed with status 3"
+    assert bench.step_taken(Step(str(long)), kept, quick=True, seconds=0.5) == "took longer than 0 s"
 
 
 def test_every_part_of_the_bench_has_its_script():

@@ -37,12 +37,14 @@ class Part:
         seconds: Seconds that it took.
         versions: Versions of what it measured.
         figures: Its figures by name, one a round.
+        notes: What readers should know of a contender, by its name.
     """
 
     status: str
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     figures: dict[str, list[Figure]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Run:
             return "not run"
         status = self.parts[part].status
         return "" if status == "ok" else status
+
+
+def shown(name: str) -> str:
+    """Return a contender's name for people: two are called dtimer."""
+    return f"npm {name}" if name.split(maxsplit=1)[0] == "dtimer" else name
 
 
 def ratio(over: float | None, under: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from reporting.figures import Run
+from reporting.figures import Run, shown
 from reporting.svg import Line, bars, decades, from_zero, legend, picture, plot
 from reporting.targets import POOLS
 
@@ -112,7 +112,8 @@ def peers(run: Run) -> str:
     def rows(figure: Callable[[str], float | None], form: str, *, least: bool) -> list[tuple[str, float, str, int]]:
         found = [(name, figure(name)) for name in names]
         known = sorted(((n, v) for n, v in found if v is not None), key=lambda row: (row[1], row[0]), reverse=not least)
-        return [(n, v, form.format(v), OURS if n.startswith("celery-dtimer") else PLAIN) for n, v in known]
+        colours = {"celery-dtimer": OURS, "celery": NATIVE}
+        return [(shown(n), v, form.format(v), colours.get(n.split(maxsplit=1)[0], PLAIN)) for n, v in known]
 
     def median(what: str) -> Callable[[str], float | None]:
         return lambda name: run.median("beside", f"{name} {what}")

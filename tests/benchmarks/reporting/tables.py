@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from reporting.figures import Run, ratio
+from reporting.figures import Run, ratio, shown
 from reporting.targets import ALONE, POOLS, Row
 
 #: Stands where a figure is missing.
@@ -99,7 +99,7 @@ def alone(run: Run) -> str:
     ours = run.median("beside", f"{ALONE} drain")
     names = [ALONE, *(n for n in ("dtimer", "dtimer 8", "bullmq", "bullmq 1") if run.median("beside", f"{n} drain"))]
     found = [(name, run.median("beside", f"{name} drain")) for name in names]
-    rows = [[name, number(figure), number(ratio(ours, figure), "{:.2f}")] for name, figure in found]
+    rows = [[shown(name), number(figure), number(ratio(ours, figure), "{:.2f}")] for name, figure in found]
     return table(["timer", "events a second", "ratio of celery-dtimer to it"], rows)
 
 
@@ -148,13 +148,20 @@ def peers(run: Run) -> str:
         }
         late = [number(run.quantile("beside", f"{name} lateness", p), "{:,.1f}", 1000) for p in (50, 99)]
         rows.append(
-            [f"{name} {versions.get(name, '')}".strip(), number(figure["drain"]), " / ".join(late),
+            [f"{shown(name)} {versions.get(name.split()[0], '')}".strip(), number(figure["drain"]), " / ".join(late),
              f"{number(figure['posts'])} ({number(figure['posts ratio'], '{:.2f}')})",
              f"{number(figure['bulk'])} ({number(figure['bulk ratio'], '{:.2f}')})" if figure["bulk"] else MISSING,
              number(figure["bytes"]), number(figure["idle"], "{:.1f}")]
         )  # fmt: skip
     head = ["queue", "drained a second", "late p50 / p99, ms", "posts a second (to raw)", "in bulk (to raw)"]
     return table([*head, "bytes", "idle commands a second"], rows)
+
+
+def notes(run: Run) -> str:
+    """What is to be known of each peer, as a list."""
+    found = run.parts["beside"].notes if "beside" in run.parts else {}
+    lines = [f"* {shown(name)}: {note.replace('|', ' ')}" for name, note in found.items()]
+    return "\n".join(lines) or "There is nothing to be told of them."
 
 
 def parts(run: Run) -> str:
