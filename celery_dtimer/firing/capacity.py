@@ -5,6 +5,7 @@ from typing import Any
 
 from celery_dtimer.celery_patches import pools
 from celery_dtimer.celery_patches.worker import in_pool, requests_in_pool
+from celery_dtimer.firing.pace import Pace
 from celery_dtimer.timer.listening.shard_round import PATIENCE_MS
 
 #: Seconds of work, by the last run times of its tasks, that may wait in the pool for each of its slots. A pool that is
@@ -41,6 +42,8 @@ class Capacity:
         self._setting = self._max_events = max_events
         self._is_ours = is_ours
         self._seconds: dict[str, float] = {}  # name of a registered task -> expected run time
+        self._pace = Pace()
+        self._high = 0
 
     @property
     def slots(self) -> int:
@@ -56,6 +59,11 @@ class Capacity:
         Not the consumer's own count: that is smaller after a reconnect, and restored by broker messages only.
         """
         return self._max_events or self.slots * self._consumer.prefetch_multiplier or UNLIMITED
+
+    @property
+    def most(self) -> int:
+        """Deliveries at a time while tasks are short: what the last ``mark`` was for, if no setting is below that."""
+        return self._max_events or max(self.max_events, self._high)
 
     def limit(self, max_events: int | None) -> None:
         """Set the most deliveries held; None: as in the settings."""
@@ -74,6 +82,21 @@ class Capacity:
             return
         before = self._seconds.get(name, seconds)
         self._seconds[name] = max(seconds, before + WEIGHT * (seconds - before))
+
+    def started(self) -> None:
+        """Count one of the timer's tasks that was handed to the pool."""
+        self._pace.started += 1
+
+    def mark(self, round_trip: float) -> float:
+        """The number of tasks, in the pool and before it, above which nothing is claimed yet; infinite for long tasks.
+
+        Many are claimed at once then, as many as are started in CLAIM_HORIZON and the time that a claim takes, in
+        seconds: half of that horizon is left when it begins.
+        """
+        pace = self._pace.per_second()
+        self._high = min(UNLIMITED, int(pace * (CLAIM_HORIZON + round_trip)))
+        low = min(pace * (CLAIM_HORIZON / 2 + round_trip), self.most / 2)
+        return low if low >= 2 * self.slots else UNKNOWN
 
     def can_start(self) -> bool:
         """Whether the pool would start one more task soon."""

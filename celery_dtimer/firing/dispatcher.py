@@ -2,16 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from celery_dtimer.celery_patches import pools
 from celery_dtimer.celery_patches.watching import Watch
+from celery_dtimer.celery_patches.worker import in_pool
 from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.extension import Extension
-from celery_dtimer.firing.capacity import UNLIMITED, Capacity
+from celery_dtimer.firing.capacity import UNKNOWN, UNLIMITED, Capacity
 from celery_dtimer.firing.channel import Channel
+from celery_dtimer.firing.guarding import guarded
 from celery_dtimer.firing.inbox import Entry, Inbox
 from celery_dtimer.firing.requests import Requests, is_ours
 from celery_dtimer.firing.steered import Steered
@@ -27,43 +29,11 @@ from celery_dtimer.timer.listening.shard_round import PATIENCE_MS
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 #: Seconds without the end of a task after which deliveries that wait for a slot are given back to other workers.
 GIVE_BACK = 0.05
 
 #: The same if there are slots, and the thread that fires does not use them.
 STUCK = 1.0
-
-
-def guarded(call: Callable[P, R], otherwise: R) -> Callable[P, R]:
-    """Return a call that never raises, for places where an error would end the worker: its event loop, above all.
-
-    A defect of ours is logged once, and firing goes on.
-
-    Args:
-        call: The function.
-        otherwise: The return value if it raises.
-    """
-    told: set[type[Exception]] = set()
-
-    @wraps(call)
-    def safely(*args: P.args, **options: P.kwargs) -> R:
-        try:
-            return call(*args, **options)
-        except Exception as exc:
-            # The next one of its kind would fill the log: these are called for every task.
-            if type(exc) not in told:
-                told.add(type(exc))
-                logger.exception(
-                    "dtimer: %s failed, which is a defect; firing goes on",
-                    call.__qualname__,
-                    extra={"dtimer_defect": call.__qualname__},
-                )
-            return otherwise
-
-    return safely
 
 
 class Dispatcher(Steered):
@@ -85,6 +55,7 @@ class Dispatcher(Steered):
         self._paused = False
         self._blocked = False  # the pool can't start the next entry
         self._full = False  # the listener was told that there is no room, and waits to hear of some
+        self._mark = UNKNOWN  # and does not want to before so few tasks are left
         self._stuck = False  # the thread that fires did not run for too long: nothing is claimed until it does
         self._in_vain = False  # deliveries were given back, since no task ended: only slots count until one does
         requests = Requests()
@@ -186,13 +157,16 @@ class Dispatcher(Steered):
 
     def _queues(self) -> tuple[str, ...]:
         if self._channel.is_open:
-            self._listener.max_events = self._capacity.max_events  # asked before each claim, as the queues are
+            self._listener.max_events = self._capacity.most  # asked before each claim, as the queues are
         consumer = self._consumer.task_consumer
         return tuple(sorted(queue.name for queue in consumer.queues)) if consumer else ()
 
     def _room(self) -> Room:
+        self._mark = mark = self._capacity.mark(self._listener.round_trip)
         # Set the flag first, so that a slot freed meanwhile wakes us.
         self._full = True
+        if in_pool() + len(self._inbox) > mark and not self._stuck:
+            return Room(0)  # there is work enough until the next claim
         if not self._stuck and self._capacity.can_claim(self._inbox.expected(), by_estimate=not self._in_vain):
             self._full = False
             return Room(UNLIMITED)
@@ -256,6 +230,7 @@ class Dispatcher(Steered):
             return False
         self._blocked = False
         if self._inbox.take(entry):  # else pause() was faster, or something shorter came
+            self._capacity.started()
             self._channel.fire(entry.delivery, entry.message)
         return True
 
@@ -272,7 +247,7 @@ class Dispatcher(Steered):
             self._blocked = False
             self._thread.wake()
         self._in_vain = False
-        if self._full:
+        if self._full and in_pool() + len(self._inbox) <= self._mark:
             self._full = False
             self._listener.look()
 

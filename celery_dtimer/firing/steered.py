@@ -36,7 +36,7 @@ class Steered(ABC):
     def info(self) -> dict[str, Any]:
         """Return the listener's numbers."""
         return {
-            "max_events": self._listener.max_events,
+            "max_events": self._capacity.max_events,
             "in_flight": self._listener.in_flight,
             "queues": list(self._queues()),
         }
@@ -78,4 +78,4 @@ class Steered(ABC):
         self._capacity.limit(count)
         self._listener.max_events = self._capacity.max_events
         self._listener.look()
-        return self._listener.max_events
+        return self._capacity.max_events

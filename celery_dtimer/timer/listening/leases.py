@@ -19,6 +19,12 @@ STAYS_SHY = 5.0
 #: Renewals within the length of a lease: all but one of them may fail.
 RENEWALS = 3
 
+#: The verdicts that nobody waits for.
+CONFIRMS = ("confirm", "end")
+
+#: Seconds between two round trips for nothing but confirms: the first of many goes at once, the others together.
+LINGER = 0.005
+
 #: Most lost leases that one log line names.
 MOST_NAMED = 20
 
@@ -29,6 +35,8 @@ class Leases:
     Attributes:
         held: The deliveries that were claimed here, by the monotonic instant at which their leases lapse.
         owed: Verdicts that Redis has not answered.
+        urgent: Whether some of these may not wait for others: all but confirms.
+        confirm_at: The monotonic instant until which confirms wait for others.
         renew_at: The monotonic instant of the next renewals.
         shy_until: The monotonic instant until which released events are for others first.
     """
@@ -36,6 +44,8 @@ class Leases:
     def __init__(self, store: Store, config: ListenerConfig) -> None:
         self.held: dict[Delivery, float] = {}
         self.owed: list[Verdict] = []
+        self.urgent = False
+        self.confirm_at = 0.0
         self.renew_at = 0.0
         self.shy_until = 0.0
         self._store = store
@@ -66,6 +76,7 @@ class Leases:
         # Only held deliveries count: a second verdict on one is ignored.
         elif (lapse := self.held.pop(delivery, None)) is not None and verdict.action != "forget" and delivery.token:
             self.owed.append(verdict)
+            self.urgent = self.urgent or verdict.action not in CONFIRMS
             if verdict.action == "leave":
                 again = time.monotonic() + verdict.delay_ms / 1000
                 self.shy_until = max(self.shy_until, again + STAYS_SHY)
@@ -112,8 +123,10 @@ class Leases:
                 self.held[delivery] = 0.0  # said once
         return lost
 
-    def portions(self) -> list[tuple[str, list[Verdict]]]:
-        """The owed verdicts, by queue, in portions for one call each."""
+    def portions(self, now: float, *, at_once: bool) -> list[tuple[str, list[Verdict]]]:
+        """The owed verdicts, by queue, in portions for one call each; none if all may wait."""
+        if not (at_once or self.urgent or now >= self.confirm_at):
+            return []
         groups: dict[str, list[Verdict]] = defaultdict(list)
         for verdict in self.owed:
             groups[verdict.delivery.queue].append(verdict)
@@ -122,6 +135,12 @@ class Leases:
             for queue, group in groups.items()
             for start in range(0, len(group), BATCH)
         ]
+
+    def answered(self, count: int) -> None:
+        """Owe the first so many verdicts no longer."""
+        self.owed = self.owed[count:]
+        if count:
+            self.urgent = any(verdict.action not in CONFIRMS for verdict in self.owed)
 
     def confirmed_in_vain(
         self, groups: Sequence[tuple[str, list[Verdict]]], replies: Sequence[object]

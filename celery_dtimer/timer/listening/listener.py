@@ -10,13 +10,13 @@ import itertools
 import threading
 import time
 from functools import partial
-from queue import Empty
 
 from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.timer.events import Delivery, Verdict
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
+from celery_dtimer.timer.listening.leases import LINGER
 from celery_dtimer.timer.listening.notes import Notes
 from celery_dtimer.timer.listening.outage import Outage
 from celery_dtimer.timer.listening.shard_round import RETRY_FIRST, ShardListener
@@ -122,6 +122,11 @@ class Listener(Notes):
         return sum(len(shard.leases.held) for shard in self._shards)
 
     @property
+    def round_trip(self) -> float:
+        """Seconds that a round trip takes lately, in the shard where that is longest."""
+        return max(shard.round_trip for shard in self._shards)
+
+    @property
     def last_round(self) -> float:
         """Seconds since the last round that succeeded, of the shard where that is longest."""
         return time.monotonic() - min(self._rounds_at)
@@ -183,14 +188,8 @@ class Listener(Notes):
 
     def _collect(self) -> None:
         """Sleep until there is something to do, then take all notes from the mailbox."""
-        timeout = self._next_instant() - time.monotonic()
-        try:
-            note = self._mailbox.get(timeout=timeout) if timeout > 0 else self._mailbox.get_nowait()
-            while True:
-                self._note(note)
-                note = self._mailbox.get_nowait()
-        except Empty:
-            return
+        for note in self._mailbox.take(self._next_instant()):
+            self._note(note)
 
     def _next_instant(self) -> float:
         instants = [shard.next_instant() for shard in self._shards]
@@ -240,7 +239,9 @@ class Listener(Notes):
 
     def _room(self) -> Room:
         held = self.in_flight
-        if not self._claiming or held >= self.max_events:
+        full = held >= self.max_events
+        self._patience = 0.0 if full else LINGER
+        if not self._claiming or full:
             return Room(0)
         count, patient = self._config.room() if self._config.room is not None else Room(self.max_events)
         return Room(min(self.max_events - held, count), patient)

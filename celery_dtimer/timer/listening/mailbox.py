@@ -8,6 +8,8 @@ import queue
 import select
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from celery_dtimer.timer.listening.socket_wakeup import Wakeup
@@ -23,6 +25,49 @@ def mailbox() -> "queue.SimpleQueue[Any]":
         fallback: Any = _WithoutLocks()
         return fallback  # type: ignore[no-any-return] # it has the methods that are used
     return queue.SimpleQueue()
+
+
+class Mailbox:
+    """The notes to one loop, in order, and a bell that wakes it when it sleeps."""
+
+    def __init__(self) -> None:
+        self._notes: deque[Any] = deque()
+        self._bell = mailbox()
+        self._is_rung = False
+        self._looks_at = 0.0  # the loop's own next look at its notes, by the monotonic clock; 0 while it is awake
+
+    def put(self, note: object) -> None:
+        """Add a note, and wake the loop. Never waits."""
+        self._notes.append(note)
+        self._ring()
+
+    def leave(self, note: object, patience: float) -> None:
+        """Add a note that may wait for so many seconds: the loop is woken only if it sleeps for longer."""
+        self._notes.append(note)
+        if self._looks_at > time.monotonic() + patience:
+            self._ring()
+
+    def take(self, until: float) -> Iterator[Any]:
+        """Sleep until a monotonic instant or until there is a note, and take what is there then."""
+        # Set before the notes are looked at: who leaves one later knows when it is found.
+        self._looks_at = until
+        timeout = until - time.monotonic()
+        with suppress(queue.Empty):
+            if timeout > 0 and not self._notes:
+                self._bell.get(timeout=timeout)
+            while True:
+                self._bell.get_nowait()
+        self._looks_at = 0.0
+        # The bell is silent by now: if it is rung once more, it wakes the next sleep in vain, and is never missed.
+        self._is_rung = False
+        while self._notes:
+            yield self._notes.popleft()
+
+    def _ring(self) -> None:
+        # Unset before the notes are taken: what was added while the bell was rung is among them.
+        if not self._is_rung:
+            self._is_rung = True
+            self._bell.put(True)
 
 
 class _WithoutLocks:

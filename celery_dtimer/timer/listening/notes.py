@@ -2,15 +2,17 @@
 
 from celery_dtimer.timer.events import Delivery, Verdict
 from celery_dtimer.timer.legible import legible
-from celery_dtimer.timer.listening.mailbox import mailbox
+from celery_dtimer.timer.listening.leases import LINGER
+from celery_dtimer.timer.listening.mailbox import Mailbox
 
 
 class Notes:
     """The mailbox of a listener, and the notes that may be put into it."""
 
     def __init__(self) -> None:
-        self._mailbox = mailbox()
+        self._mailbox = Mailbox()
         self.put = self._mailbox.put
+        self._patience = LINGER  # that confirms have; 0 while each makes room for a claim
 
     def pause(self) -> None:
         """Claim nothing from now on; go on renewing and confirming."""
@@ -29,11 +31,11 @@ class Notes:
         self.put("look")
 
     def confirm(self, delivery: Delivery, *, ended_well: bool = False) -> None:
-        """End the event. Sent with the next round trip, again and again until Redis has answered.
+        """End the event. Sent within LINGER, with the next round trip, again and again until Redis has answered.
 
         If it ``ended_well``, its event is ended although another listener may have the lease by now.
         """
-        self.put(Verdict(delivery, "end" if ended_well else "confirm"))
+        self._mailbox.leave(Verdict(delivery, "end" if ended_well else "confirm"), self._patience)
 
     def release(
         self,

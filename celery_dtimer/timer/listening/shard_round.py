@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -10,7 +11,7 @@ from celery_dtimer.timer.connecting.steps import run
 from celery_dtimer.timer.events import Damaged, Delivery
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
-from celery_dtimer.timer.listening.leases import Leases
+from celery_dtimer.timer.listening.leases import LINGER, Leases
 from celery_dtimer.timer.listening.old_parked import OldParked
 from celery_dtimer.timer.listening.server_clock import ServerClock, Zero
 from celery_dtimer.timer.listening.sharers import Sharers
@@ -36,6 +37,9 @@ PATIENCE_MS = 200
 #: seconds: it has promised to wake for what it left, so that the others come only when they poll.
 SHYNESS = 0.2
 
+#: Share of the last round trip in the estimate of the next, and the longest that counts, in seconds.
+WEIGHT, MOST_ROUND_TRIP = 0.2, 0.25
+
 #: Seconds between two attempts while Redis does not answer: doubled from the first to the last.
 RETRY_FIRST, RETRY_LAST = 0.05, 1.0
 
@@ -58,6 +62,7 @@ class ShardListener:
         failures: Number of rounds that have failed, one after the other.
         failing_since: The monotonic instant at which the first of them did.
         quiet_until: The monotonic instant before which nothing is sent.
+        round_trip: Seconds that a round trip takes lately.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ShardListener:
         self.failures = 0
         self.failing_since = 0.0
         self.quiet_until = 0.0
+        self.round_trip = 0.0
         self._config = config
         self._room = room
         self._take = take
@@ -108,6 +114,8 @@ class ShardListener:
             instants.append(self._promised_at)
         if self.leases.held:
             instants.append(self.leases.renew_at)
+        if self.leases.owed:
+            instants.append(self.leases.confirm_at)
         return min(instants)
 
     def wake(self) -> None:
@@ -140,8 +148,6 @@ class ShardListener:
         now = time.monotonic()
         leases = self.leases
         renewals = leases.due_renewals(now)
-        owed, groups = leases.owed, leases.portions()
-        verdict_calls = [self.store.verdicts(queue, verdicts) for queue, verdicts in groups]
         look = self._room()
         room, patient = look
         overdue = now >= self._claim_at or (self._promised_at is not None and now >= self._promised_at)
@@ -152,6 +158,8 @@ class ShardListener:
         # One without room finds nothing out for the others.
         is_poll = now >= self._claim_at and room > 0 and not (patient or self._woken or hungry)
         old = self._old_parked.calls(now, claims=claims)
+        groups = leases.portions(now, at_once=claims or bool(renewals or old) or not self.claiming)
+        verdict_calls = [self.store.verdicts(queue, verdicts) for queue, verdicts in groups]
         calls = [*verdict_calls, *(call for call, _ in renewals), *old]
         queues = tuple(self._config.queues())
         if claims and queues:
@@ -179,10 +187,10 @@ class ShardListener:
         if not self._loaded:
             self.store.load_scripts()
             self._loaded = True
-        replies = run(self.store.run_all_steps(calls)) if calls else []
+        replies = self._sent(calls, now) if calls else []
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
-            leases.owed = leases.owed[len(owed) :]
+            leases.answered(sum(len(verdicts) for _, verdicts in groups))
         lost = leases.confirmed_in_vain(groups, replies)
         for (_, deliveries), reply in zip(renewals, replies[len(verdict_calls) :], strict=False):
             if not isinstance(reply, Exception):
@@ -204,6 +212,14 @@ class ShardListener:
         self._listen_on(queues, None if claims else look)
         if failures:
             raise self.store.explained(calls[replies.index(failures[0])], failures[0])
+
+    def _sent(self, calls: Sequence[Call], now: float) -> list[Any]:
+        """Return the replies to calls that are sent now."""
+        replies = run(self.store.run_all_steps(calls))
+        received = time.monotonic()
+        self.round_trip += WEIGHT * (min(received - now, MOST_ROUND_TRIP) - self.round_trip)
+        self.leases.confirm_at = received + LINGER
+        return replies
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
