@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from celery._state import _get_active_apps, get_current_worker_task
@@ -48,7 +48,12 @@ class Native:
             return self._own
         # As Python does it for an object without attributes of its own; super() leaves out the class itself.
         kind = type(self._owner)
-        found = next(vars(base)[self._name] for base in kind.__mro__ if self._name in vars(base))
+        for base in kind.__mro__:
+            if self._name in base.__dict__:
+                break
+        found = base.__dict__[self._name]
+        if type(found) is FunctionType:
+            return MethodType(found, self._owner)
         bind = getattr(type(found), "__get__", None)
         method: Callable[..., Any] = found if bind is None else bind(found, self._owner, kind)
         return method

@@ -15,6 +15,7 @@ from celery import signals
 from celery.app.routes import MapRoute, Router
 from kombu.messaging import Producer
 from kombu.serialization import registry
+from kombu.utils.json import JSONEncoder, dumps
 
 from celery_dtimer.accommodations import accommodates
 
@@ -144,3 +145,8 @@ def encoder_of(serializer: str | None) -> Callable[[Any], str | bytes] | None:
     """Return the function of a serializer; None if it has none."""
     codec = registry._encoders.get(serializer)  # noqa: SLF001 - see above
     return None if codec is None else codec.encoder
+
+
+def kept_encoder(encoder: Callable[[Any], str | bytes]) -> Callable[[Any], str | bytes]:
+    """Return the function of a serializer that is used many times: kombu's for JSON makes an encoder at each call."""
+    return JSONEncoder().encode if encoder is dumps else encoder

@@ -1,7 +1,6 @@
 """Making a post that has been checked: from what is known of its task's messages, or by Celery's own way."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import celery.app.base
@@ -30,7 +29,7 @@ def send(
             return made
     lesson = Lesson() if call is not None and call.known is None else None
     if lesson is not None:
-        options = {**options, POSTING_OPTION: replace(posting, lesson=lesson)}
+        options = {**options, POSTING_OPTION: posting._replace(lesson=lesson)}
     result: TimerResult[Any] = posted(task.apply_async(args, kwargs, **options), task.app)
     if lesson is not None and call is not None:
         learn(task, call, lesson)

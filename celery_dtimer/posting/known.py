@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery.app.defaults import DEFAULTS
 
 from celery_dtimer.celery_patches.passage import OnTaskCall, encoder_of, is_celerys, is_of, on_task_call, passage
 from celery_dtimer.extension import extension_of, same
-from celery_dtimer.posting.patience import retry_policy
 from celery_dtimer.posting.template import Lesson, Template
 
 #: The attribute of a task that holds what is known of its messages, by whether a task posts them.
@@ -32,16 +31,16 @@ class Known:
         seen: The app's configuration then.
         passed: What a call passed in Celery then.
         template: None: Celery has to make each of them.
-        serializer: The name of the template's serializer.
+        serializer: The name of the template's serializer, and its function.
         route: What ``task_routes`` said of the task.
-        policy: The publish retry policy; None not to retry.
+        policy: The publish retry policy, the configuration's own; None not to retry.
     """
 
     process: int
     seen: tuple[Any, ...]
     passed: tuple[Any, ...]
     template: Template | None = None
-    serializer: str | None = None
+    serializer: tuple[str | None, Any] = (None, None)
     route: Any = None
     policy: Mapping[str, Any] | None = None
 
@@ -57,13 +56,12 @@ class Known:
             and queues.get(queue.name) is queue
             and queue.exchange is self.template.exchange
             and queue.exchange.type == "direct"
-            and encoder_of(self.serializer) is self.template.encoder
+            and encoder_of(self.serializer[0]) is self.serializer[1]
             and _route_of(task) == self.route
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A post whose message differs from others of its task in arguments and ids alone, or all of one ``post_many``.
 
     Attributes:
@@ -110,9 +108,9 @@ def learn(task: Any, call: Call, lesson: Lesson) -> None:
         call.seen,
         call.passed,
         Template.learned(lesson, (amqp.argsrepr_maxsize, amqp.kwargsrepr_maxsize), levels),
-        lesson.serializer,
+        (lesson.serializer, encoder_of(lesson.serializer)),
         _route_of(task),
-        retry_policy(app, {}),
+        app.conf.task_publish_retry_policy if app.conf.task_publish_retry else None,
     )
     if known.holds(task, extension_of(app).seen(), passage(app, task, app.backend) or ()):
         vars(task)[ATTRIBUTE][call.parent is not None] = known

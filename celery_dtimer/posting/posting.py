@@ -1,15 +1,13 @@
 """What the timer is to know of a post, beside its message."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from celery_dtimer.posting.bulk import Batch
 from celery_dtimer.posting.native import NativeCall
 from celery_dtimer.posting.template import Lesson
 
 
-@dataclass(frozen=True)
-class Posting:
+class Posting(NamedTuple):
     """The timer's arguments of a post, beside the message.
 
     Attributes:

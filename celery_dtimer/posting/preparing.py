@@ -15,6 +15,9 @@ from celery_dtimer.timer.checks import check_id
 from celery_dtimer.timer.shown import wrong
 from celery_dtimer.timer.times import LAST_MS, Delay, check_one_time
 
+#: The timer's arguments of a post without options.
+DEFAULTS = checked({})
+
 
 def prepare(
     task: Any,
@@ -33,22 +36,19 @@ def prepare(
     """
     if batch is None:
         extension_of(task.app)
-    given = {name: options.pop(name) for name in TIMER_OPTIONS if name in options}
+    given = {name: options.pop(name) for name in TIMER_OPTIONS if name in options} if options else {}
     check_options(task, options)
     check_one_time(delay, eta)
     timer = merged(timer_options_of(task), given)
-    arguments = checked(timer)
+    arguments = checked(timer) if timer else DEFAULTS
     when_ms = delay_of(delay) if eta is None else eta_of(eta)
     if batch is not None:
         when_ms += batch.shift_ms
     if timer.get("jitter") is not None:
         when_ms += random.randint(0, jitter_of(timer))  # noqa: S311 - nobody has to guess it
     posting = Posting("in" if eta is None else "at", min(when_ms, LAST_MS), batch=batch, **arguments)
-    # Text is a sequence too, and a mapping gives its keys; neither is ever meant.
-    if args is not None and (isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable)):
-        raise wrong("args", "a sequence of arguments", args, ": for one argument, (argument,)", PayloadError)
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise wrong("kwargs", "a mapping of arguments", kwargs, "", PayloadError)
+    if type(args) is not tuple or type(kwargs) is not dict:
+        _check_arguments(args, kwargs)
     its_args, its_kwargs = None if args is None else tuple(args), None if kwargs is None else dict(kwargs)
     if options.get("task_id") is not None:
         # Celery takes an empty id for none.
@@ -57,6 +57,14 @@ def prepare(
         options["task_id"] = id_of(task, timer["key"], its_args or (), its_kwargs or {})
     options[POSTING_OPTION] = posting
     return its_args, its_kwargs
+
+
+def _check_arguments(args: object, kwargs: object) -> None:
+    # Text is a sequence too, and a mapping gives its keys; neither is ever meant.
+    if args is not None and (isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable)):
+        raise wrong("args", "a sequence of arguments", args, ": for one argument, (argument,)", PayloadError)
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise wrong("kwargs", "a mapping of arguments", kwargs, "", PayloadError)
 
 
 def timer_options_of(task: Any) -> Mapping[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from kombu.entity import Queue
 
-from celery_dtimer.celery_patches.passage import encoder_of
+from celery_dtimer.celery_patches.passage import encoder_of, kept_encoder
 from celery_dtimer.celery_patches.reprs import shown
-from celery_dtimer.message import HEADER_DEFAULTS, StoredMessage, line_of, packed
+from celery_dtimer.message import HEADER_DEFAULTS, ID_PROPERTY, PROPERTY_DEFAULTS, StoredMessage, line_of, packed
 from celery_dtimer.timer.checks import kind_of
 
 #: What differs from message to message in the line, beside the id, which is left out: of the arguments ...
@@ -19,6 +19,10 @@ REPRS = ("argsrepr", "kwargsrepr")
 REPLY_TO, PARENTS = "reply_to", ("root_id", "parent_id")
 
 HOLES = (*REPRS, REPLY_TO, *PARENTS)
+
+#: What may be in a message beside the defaults, and nothing else: somebody has added it, or it is an instant.
+OF_TASK = frozenset(("task", "id", "timelimit", "origin", "ignore_result", *REPRS, *PARENTS))
+OF_MESSAGE = frozenset((*PROPERTY_DEFAULTS, ID_PROPERTY, REPLY_TO))
 
 #: Stands for one of these in the line that is made a form.
 HOLE = "<of one message: {}>"
@@ -72,20 +76,13 @@ class Template:
         """Return the template of a message; None if the message is not as a template's are."""
         message, body, queue = lesson.message, lesson.body, lesson.declared[0] if lesson.declared else None
         encoder = encoder_of(lesson.serializer)
-        if (
-            message is None
-            or encoder is None
-            or not (isinstance(body, tuple) and len(body) == len(("args", "kwargs", "embed")))
-            or not (isinstance(queue, Queue) and len(lesson.declared) == 1)
-            or (message.exchange, message.routing_key) != ("", queue.name)
-            or "task" not in message.headers
-            # An instant, which is another one for each message.
-            or message.headers.get("expires") is not None
-        ):
+        if message is None or encoder is None or not isinstance(queue, Queue) or not _is_plain(message, body):
+            return None
+        if len(lesson.declared) > 1 or (message.exchange, message.routing_key) != ("", queue.name):
             return None
         headers, name = message.headers, message.headers["task"]
         forms = {(a, k): _form(message, queue.name, a, k) for a, k in product((False, True), repeat=2)}
-        template = cls(kind_of(name), queue, queue.exchange, encoder, dict(body[2]), forms, most, levels)
+        template = cls(kind_of(name), queue, queue.exchange, kept_encoder(encoder), dict(body[2]), forms, most, levels)
         reply_to, parents = message.properties.get(REPLY_TO) or "", [headers.get(name) or "" for name in PARENTS]
         return template if template.payload(body[0], body[1], reply_to, *parents) == lesson.payload else None
 
@@ -109,6 +106,22 @@ class Template:
         values = (*texts, reply_to, root_id, parent_id)
         line = self.forms[_are_defaults(texts)] % dict(zip(HOLES, map(quoted, values), strict=True))
         return packed(line, body.encode() if isinstance(body, str) else body)
+
+
+def _is_plain(message: StoredMessage, body: Any) -> bool:
+    """Whether nothing is in a message but what all of the task have, and what a template fills in."""
+    headers = message.headers
+    return (
+        "task" in headers
+        and all(
+            name in OF_TASK or (name in HEADER_DEFAULTS and headers[name] == HEADER_DEFAULTS[name]) for name in headers
+        )
+        and OF_MESSAGE.issuperset(message.properties)
+        and HOLE.partition("{")[0] not in f"{headers} {message.properties}"
+        and isinstance(body, tuple)
+        and len(body) == len(("args", "kwargs", "embed"))
+        and not any(body[2].values())
+    )
 
 
 def _are_defaults(texts: tuple[str, str]) -> tuple[bool, bool]:

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kombu import Exchange, Producer, Queue
 
-from celery_dtimer import TaskPost
+from celery_dtimer import TaskPost, TimerUnavailableError
 from celery_dtimer.celery_patches.reprs import shown
 from celery_dtimer.extension import extension_of
 from celery_dtimer.posting.producer import TimerProducer
@@ -512,6 +512,23 @@ def test_plain_routes_and_queues_of_tasks_need_nobody(make_app, redis_url, made_
         assert len(made_by_celery) < 4
         assert outcomes == [outcome(lambda task=task: task.post((1,), delay=60, **BY_CELERY))] * 4
         made_by_celery.clear()
+
+
+def test_a_retry_policy_that_changes_in_place_counts_from_the_next_post_on(make_app, start_redis, caplog):
+    server = start_redis()
+    app = make_app(dtimer_url=server.url)
+    app.conf.task_publish_retry_policy = {"max_retries": 3, "interval_start": 0, "interval_step": 0.01}
+    task = app.task(name="task")(anything)
+    for _ in range(3):
+        task.post_in(60).cancel()
+    server.kill()
+    caplog.set_level("DEBUG", "celery_dtimer")
+    for retries in (1, 2):
+        caplog.clear()
+        app.conf.task_publish_retry_policy["max_retries"] = retries
+        with pytest.raises(TimerUnavailableError):
+            task.post_in(60)
+        assert [record.message.count("is posted again") for record in caplog.records].count(1) == retries
 
 
 # --- who posts
