@@ -15,26 +15,28 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 from contenders import CONTENDERS, NODE, PYTHON, QUICK, WITHOUT_SCRIPT, Contender
-from harness import keep, percentiles
+from harness import keep
 from installing import Installed, install_all
-from peer_runs import Runs, raw
+from peer_figures import Figures
+from peer_runs import Runs, raw, wait_until_idle
 from rig.servers import RedisServer
 
 #: A job that ran less than this before its time, in seconds, is not early: some round instants to milliseconds.
 ROUNDED = 0.001
+
+#: Seconds that are left for drains after memory and idle commands.
+DRAINS = 60
 
 #: Contenders whose memory and idle commands are measured at a time: they mostly wait.
 AT_A_TIME = 4
@@ -44,27 +46,6 @@ def chosen(given: argparse.Namespace) -> list[Contender]:
     """Who is measured, by the options of the command line."""
     names = given.only.split(",") if given.only else QUICK if given.quick else None
     return [one for one in CONTENDERS if not names or one.name in names or (given.only and one.family in names)]
-
-
-@dataclass
-class Figures:
-    """What was measured of a contender; the lists have an entry for each round."""
-
-    note: str
-    lateness_ms: list[float] = field(default_factory=list)
-    early: int = 0
-    never: int = 0
-    drain_per_s: list[float] = field(default_factory=list)
-    drained: list[int] = field(default_factory=list)
-    posts_per_s: list[float] = field(default_factory=list)
-    bulk_per_s: list[float] | None = None
-    posts_ratio: list[float] = field(default_factory=list)
-    bulk_ratio: list[float] | None = None
-    bytes_per_job: float | None = None
-    worker_bytes_per_job: float | None = None
-    idle_commands_per_s: dict[str, float] = field(default_factory=dict)
-    idle_with_scripts_per_s: dict[str, float] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
 
 
 class Beside:
@@ -140,10 +121,12 @@ class Beside:
             figures.bulk_ratio = [*(figures.bulk_ratio or []), bulk / raw_bulk]
 
     def _work(self, one: Contender) -> None:
+        if time.monotonic() > self.until:
+            raise TimeoutError("no time was left")
         figures, runs = self.figures[one.name], self._known(one)
         with runs.worker() as worker:
             runs.ready(worker)
-            late, never = runs.lateness(self.given.events, self.given.span)
+            late, never = runs.lateness(min(self.given.events, one.events), self.given.span)
             figures.lateness_ms += [round(value * 1000, 3) for value in late]
             figures.early += sum(value < -ROUNDED for value in late)
             figures.never += never
@@ -169,21 +152,22 @@ class Beside:
         return runs
 
     def _idle(self, one: Contender) -> None:
+        if time.monotonic() > self.until - DRAINS:
+            raise TimeoutError("no time was left")
         figures = self.figures[one.name]
         with ExitStack() as stack:
             server = stack.enter_context(RedisServer())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             runs = Runs(server, folder, one, self.installed[one.peer])
-            worker = stack.enter_context(runs.worker())
-            runs.ready(worker)
-            self._idle_of(figures, runs, 1)
-            if not one.late_only:
-                figures.bytes_per_job, figures.worker_bytes_per_job = runs.memory(worker, one.pending)
-            more = [stack.enter_context(runs.worker()) for _ in range(3)]
-            for _ in more:
-                # Each has had the time to start when as many jobs have run; which of them ran one can't be told.
+            with runs.worker() as worker:
                 runs.ready(worker)
-            time.sleep(2)
+                self._idle_of(figures, runs, 1)
+                if one.late_only:
+                    return
+                taken = runs.memory(worker, one.pending)
+                figures.bytes_per_job, figures.bytes_per_job_of_words, figures.worker_bytes_per_job = taken
+            runs.clear()
+            wait_until_idle([stack.enter_context(runs.worker()) for _ in range(4)])
             self._idle_of(figures, runs, 4)
 
     def _idle_of(self, figures: Figures, runs: Runs, workers: int) -> None:
@@ -195,7 +179,10 @@ class Beside:
         """Write a file of JSON, if there is to be one: in the form of all scripts, and each contender as a whole."""
         if file is None:
             return
-        keep(file, self.server, {"raw": self.raw["one_by_one"], "raw pipeline": self.raw["pipelined"], **self._flat()})
+        flat = {
+            f"{name} {what}": values for name, found in self.figures.items() for what, values in found.flat().items()
+        }
+        keep(file, self.server, {"raw": self.raw["one_by_one"], "raw pipeline": self.raw["pipelined"], **flat})
         content = json.loads(file.read_text())
         content["versions"] |= {name: one.version for name, one in self.installed.items() if one.version}
         content["machine"] = machine()
@@ -203,23 +190,6 @@ class Beside:
         content["not_installed"] = {name: one.failure for name, one in self.installed.items() if one.failure}
         content["raw"] = self.raw
         file.write_text(json.dumps(content))
-
-    def _flat(self) -> dict[str, list[Any]]:
-        """The figures of each contender by the names that README.md has; those that there are."""
-        flat: dict[str, list[Any]] = {}
-        for name, found in self.figures.items():
-            idle = [found.idle_commands_per_s["1"]] if found.idle_commands_per_s else []
-            flat |= {
-                f"{name} posts": found.posts_per_s,
-                f"{name} posts ratio": found.posts_ratio,
-                f"{name} bulk": found.bulk_per_s or [],
-                f"{name} bulk ratio": found.bulk_ratio or [],
-                f"{name} bytes": [] if found.bytes_per_job is None else [found.bytes_per_job],
-                f"{name} lateness": [[late / 1000 for late in found.lateness_ms]] if found.lateness_ms else [],
-                f"{name} drain": found.drain_per_s,
-                f"{name} idle": idle,
-            }
-        return {name: values for name, values in flat.items() if values}
 
 
 def machine() -> dict[str, Any]:
@@ -238,39 +208,22 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def shown(name: str, found: Figures) -> str:
-    """Return what was measured of a contender, in a line."""
-
-    def median(values: list[float] | None, form: str) -> str:
-        return format(statistics.median(values), form) if values else "-".rjust(len(format(0.0, form)))
-
-    late = percentiles([value / 1000 for value in found.lateness_ms]) if found.lateness_ms else "-"
-    idle = " ".join(f"{value:.1f}" for value in found.idle_commands_per_s.values()) or "-"
-    size, held = ([] if value is None else [value] for value in (found.bytes_per_job, found.worker_bytes_per_job))
-    return (
-        f"{name:22} late {late} early {found.early} never {found.never}  drain {median(found.drain_per_s, '6.0f')}/s"
-        f"  posts {median(found.posts_per_s, '5.0f')}/s ({median(found.posts_ratio, '.2f')})"
-        f"  bulk {median(found.bulk_per_s, '6.0f')}/s ({median(found.bulk_ratio, '.2f')})"
-        f"  {median(size, '5.0f')} bytes, worker {median(held, '5.0f')}  idle {idle}/s"
-        + "".join(f"\n  failed: {one}" for one in found.failures)
-    )
-
-
 def main() -> None:
     """Print a line a contender; keep all of it as JSON, if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=270, help="no further round begins that would take longer")
+    parser.add_argument("--seconds", type=float, help="nothing begins later (270; quick: 45)")
     parser.add_argument("--only", help="names of contenders, or families")
     parser.add_argument("--install", action="store_true", help="install, and end")
-    parser.add_argument("--events", type=int, help="whose lateness is measured (300; quick: 100)")
-    parser.add_argument("--span", type=float, help="in which they come due, in seconds (3; quick: 1)")
+    parser.add_argument("--events", type=int, help="whose lateness is measured, at most (240; quick: 100)")
+    parser.add_argument("--span", type=float, help="in which they come due, in seconds (2.4; quick: 1)")
     parser.add_argument("--posts", type=int, help="one by one; twice as many in bulk (1000; quick: 400)")
     parser.add_argument("--idle", type=float, default=2.0, help="seconds of idleness")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    given.events = given.events or (100 if given.quick else 300)
-    given.span = given.span or (1.0 if given.quick else 3.0)
+    given.seconds = given.seconds or (45 if given.quick else 270)
+    given.events = given.events or (100 if given.quick else 240)
+    given.span = given.span or (1.0 if given.quick else 2.4)
     given.posts = given.posts or (400 if given.quick else 1000)
     began = time.monotonic()
     wanted = [name for name in (*PYTHON, *NODE) if given.install or needed(name, given)]
@@ -284,7 +237,7 @@ def main() -> None:
     beside = Beside(given, {**installed, "": Installed()})
     beside.measure()
     for name, found in beside.figures.items():
-        print(shown(name, found))
+        print(found.shown(name))
     if given.quick:
         print("--quick left out: " + ", ".join(one.name for one in CONTENDERS if one.name not in beside.figures))
         print("and of all: memory, idle commands, all rounds but one")

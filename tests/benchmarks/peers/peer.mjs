@@ -4,6 +4,8 @@ import { openSync, readFileSync, writeSync } from "node:fs";
 export const url = new URL(process.env.PEER_REDIS ?? "redis://127.0.0.1:6379");
 export const concurrency = Number(process.env.PEER_CONCURRENCY ?? 8);
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const readme = new URL("../../../README.md", import.meta.url);
+const words = process.env.PEER_TEXT === "words" ? readFileSync(readme, "utf8").split(/\s+/) : [];
 let notes;
 let began;
 
@@ -15,6 +17,8 @@ export function note(due) {
 
 export function padding() {
   let text = "";
+  while (words.length && text.length < 200) text += `${text && " "}${words[Math.floor(Math.random() * words.length)]}`;
+  if (words.length) return text.slice(0, 200);
   for (let i = 0; i < 200; i++) text += letters[Math.floor(Math.random() * letters.length)];
   return text;
 }

@@ -13,6 +13,7 @@ import string
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 URL = os.environ.get("PEER_REDIS", "")
@@ -22,6 +23,9 @@ CONCURRENCY = int(os.environ.get("PEER_CONCURRENCY", "8"))
 
 #: Seconds between two looks of a worker that polls; 0: its default.
 POLL = float(os.environ.get("PEER_POLL", "0"))
+
+#: What texts are made of, if they are of words.
+WORDS = (Path(__file__).parents[3] / "README.md").read_text().split() if os.environ.get("PEER_TEXT") == "words" else []
 
 _notes: int | None = None
 
@@ -36,7 +40,9 @@ def note(due: float) -> None:
 
 
 def padding() -> str:
-    """Return a text that does not compress well."""
+    """Return a text of 200 characters: random ones, or English words if PEER_TEXT is "words"."""
+    if WORDS:
+        return " ".join(random.choices(WORDS, k=80))[:200]
     return "".join(random.choices(string.ascii_letters + string.digits, k=200))
 
 
