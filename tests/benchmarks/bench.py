@@ -38,8 +38,9 @@ BUILD = HERE.parents[1] / "build" / "bench"
 #: Seconds after which the run is to be over, with all installations: a full one and a quick one.
 WHOLE, WHOLE_QUICK = 14.5 * 60, 2.9 * 60
 
-#: The least that a part gets, when those before it took too long.
-LEAST = 10.0
+#: How much longer than planned a part may take in any case. What is left of all time beyond the plans of the later parts
+#: is added; the last one, which keeps what it has at each of its stages, gets what is left, or so many seconds.
+PATIENCE, LEAST = 1.5, 60.0
 
 
 def ended(process: "subprocess.Popen[bytes]") -> None:
@@ -84,7 +85,9 @@ def measured(name: str, *, quick: bool, until: float) -> tuple[dict[str, Any], d
             if quick and step.quick is None:
                 continue
             file = Path(folder) / f"{n}.json"
-            said = step_taken(step, file, quick=quick, seconds=max(LEAST, until - time.monotonic() - later))
+            left = until - time.monotonic() - later
+            least = planned(part, quick=quick) * PATIENCE - (time.monotonic() - start) if later else LEAST
+            said = step_taken(step, file, quick=quick, seconds=max(left, least, 1))
             status = said if status == "ok" else status
             try:
                 kept = json.loads(file.read_text("utf-8"))

@@ -33,7 +33,7 @@ class Planned:
 
 def _lateness(pools: str, per_second: int, quick_pools: str | None) -> Step:
     options = ("--load", str(per_second))
-    full = ("--pools", pools, "--events", "180", "--span", "3", "--rounds", "2" if per_second else "3", *options)
+    full = ("--pools", pools, "--events", "150", "--span", "3", "--rounds", "2" if per_second else "3", *options)
     few = ("--events", "60", "--span", "1", "--rounds", "1", *options)
     return Step("lateness.py", full, quick_pools and ("--pools", quick_pools, *few))  # type: ignore[arg-type]
 
