@@ -47,14 +47,14 @@ PARTS: dict[str, Planned] = {
             _lateness("prefork,threads", 100, "prefork"),
             _lateness("solo", 50, None),
         ],
-        160,
+        140,
         22,
     ),
     "drain": Planned(
         [
             Step(
                 "drain.py",
-                ("--events", "2000", "--rounds", "3"),
+                ("--events", "1500", "--rounds", "3"),
                 ("--pools", "prefork,threads", "--events", "600", "--rounds", "1"),
             ),
             Step(
@@ -68,19 +68,19 @@ PARTS: dict[str, Planned] = {
                     "--latencies",
                     "0,1,5,20",
                     "--events",
-                    "2000",
+                    "1500",
                     "--rounds",
                     "2",
                 ),
                 None,
             ),
         ],
-        210,
+        180,
         30,
     ),
     "pending": Planned([Step("pending.py", ("--calls", "60"))], 70, 8),
     "listeners": Planned([Step("listeners.py", ("--seconds", "3", "--idle", "3"))], 50, 14),
-    "memory": Planned([Step("memory.py", ("--events", "20000"), ("--events", "2000"))], 8, 5),
+    "memory": Planned([Step("memory.py", ("--events", "20000"), ("--events", "1500"))], 8, 5),
     "beside": Planned(
         [Step("beside.py", ("--install",), None), Step("beside.py", ("--seconds", "{seconds}"))], 280, 45
     ),

@@ -86,12 +86,17 @@ def drain(run: Run) -> str:
 
 
 def workers(run: Run) -> str:
-    """One worker beside two."""
+    """One worker beside two, and how many cores they keep busy."""
     rows = []
     for what, words in (("posted", "empty tasks"), ("waiting", "tasks that wait")):
-        one, two = (run.median("drain", f"{count} {what}") for count in ("one", "two"))
-        rows.append([words, number(one), number(two), number(ratio(two, one), "{:.2f}")])
-    return table(["tasks", "one worker", "two workers", "ratio"], rows)
+        rates, cores = [], []
+        for count in ("one", "two"):
+            rate, cpu = (run.median("drain", f"{count} {what}{part}") for part in ("", " cpu"))
+            rates.append(rate)
+            cores.append(None if rate is None or cpu is None else rate * cpu / 1000)
+        busy = " / ".join(number(each, "{:.1f}") for each in cores)
+        rows.append([words, *map(number, rates), number(ratio(rates[1], rates[0]), "{:.2f}"), busy])
+    return table(["tasks", "one worker", "two workers", "ratio", "cores that one / two take"], rows)
 
 
 def alone(run: Run) -> str:
