@@ -38,8 +38,8 @@ BUILD = HERE.parents[1] / "build" / "bench"
 #: Seconds after which the run is to be over, with all installations: a full one and a quick one.
 WHOLE, WHOLE_QUICK = 14.5 * 60, 2.9 * 60
 
-#: How much longer than planned a part may take in any case. What is left of all time beyond the plans of the later parts
-#: is added; the last one, which keeps what it has at each of its stages, gets what is left, or so many seconds.
+#: How much longer than planned a part may take in any case. What is left of all time beyond the plans of the later
+#: parts is added; the last one, which keeps what it has at each of its stages, gets what is left, or so many seconds.
 PATIENCE, LEAST = 1.5, 60.0
 
 
