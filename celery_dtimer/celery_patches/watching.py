@@ -26,6 +26,7 @@ class Watch:
 
     Attributes:
         ours: Whether a request is one of the timer's. Of others, only the ends are reported.
+        before_start: Called with a request that the pool is to get; it may wait.
         on_accepted: Called with a request whose task starts.
         on_cancelled: Called with a request whose process or greenlet Celery has killed, and which it did not revoke.
         on_ran: Called with the registered name of a task that has run, and its run time in seconds.
@@ -33,6 +34,7 @@ class Watch:
     """
 
     ours: Callable[[Any], bool]
+    before_start: Callable[[Any], None]
     on_accepted: Callable[[Any], None]
     on_cancelled: Callable[[Any], None]
     on_ran: Callable[[str, float], None]
@@ -47,7 +49,8 @@ class Watch:
             request = getattr(options.get("callback"), "__self__", None)
             if request is None:
                 return apply(*args, **options)
-            if self.ours(request):
+            ours = self.ours(request)
+            if ours:
                 self._follow(request, options)
                 if not in_processes:
                     args = (partial(_caught, args[0]), *args[1:])
@@ -55,6 +58,8 @@ class Watch:
                 options["accept_callback"] = partial(self._accepted, weakref.ref(request), options["accept_callback"])
             options["callback"] = partial(self._ended, options["callback"], request.type)
             options["error_callback"] = partial(self._ended, options["error_callback"], None)
+            if ours:
+                self.before_start(request)
             return apply(*args, **options)
 
         pool.on_apply = on_apply

@@ -21,10 +21,12 @@ class EventMessage(Message):
     """A delivery as a kombu message. Unlike kombu's own, it can be referred to weakly.
 
     Attributes:
+        due: The monotonic instant before which no pool is given its task, in seconds.
         ended_well: Whether its task has run and succeeded.
         error: The last line of its task's traceback; empty if it has not failed.
     """
 
+    due = 0.0
     ended_well = False
     error = ""
 

@@ -14,7 +14,9 @@ from celery.bootsteps import RUN
 from celery_dtimer.celery_patches.worker import EventMessage, ack_at_once, show_etas
 from celery_dtimer.counters import Counters
 from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo
+from celery_dtimer.firing.backoff import backoff_ms
 from celery_dtimer.firing.fields import UnfitMessageError, check_body, check_fields
+from celery_dtimer.firing.inbox import Prepared
 from celery_dtimer.firing.misfires import Misfires, Policy, hand_over_expired
 from celery_dtimer.firing.refusals import Refusals
 from celery_dtimer.firing.requests import Requests
@@ -26,9 +28,6 @@ from celery_dtimer.timer.listening.listener import Listener
 from celery_dtimer.timer.shown import last_line, shown
 
 logger = logging.getLogger(__name__)
-
-#: Milliseconds before a requeued event is claimed again: doubled each time, from the first to the last.
-BACKOFF_FIRST_MS, BACKOFF_LAST_MS = 500, 60_000
 
 #: Events that ended too late and are remembered, in case this worker claims them again within milliseconds.
 REMEMBERED = 1000
@@ -144,8 +143,9 @@ class Channel:
         self._handler = self._consumer.create_task_handler(**({} if self._consumer.hub else {"promise": ack_at_once}))
         self.is_open = True
 
-    def fire(self, delivery: Delivery, stored: StoredMessage) -> None:
+    def fire(self, prepared: Prepared) -> None:
         """Hand a delivery to the worker, or tell the listener why not; never raise."""
+        delivery, stored = prepared.delivery, prepared.message
         try:
             if self._listener.has_lapsed(delivery):
                 # Something kept this worker from renewing it, and from starting it: others run it by now.
@@ -155,6 +155,7 @@ class Channel:
             elif delivery.redeliveries and (other := self._requests.adopt(delivery, self._vanished)) is not None:
                 self._listener.forget(other)  # it runs here still: the new lease takes the place of its lost one
             elif (event := self._readable(delivery, stored)) is not None:
+                event.due = prepared.due
                 fields = event.headers if "task" in stored.headers else event.payload
                 policy = self._misfires.decide(delivery, fields)
                 if policy is not None:
@@ -293,8 +294,3 @@ class Channel:
             self.give_back(delivery)
         else:
             self._listener.release(delivery, reason="its request vanished")
-
-
-def backoff_ms(delivery: Delivery) -> int:
-    """Return the milliseconds before a requeued event is claimed again."""
-    return int(min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2.0 ** min(delivery.redeliveries, 30)))

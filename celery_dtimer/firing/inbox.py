@@ -5,9 +5,24 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from celery_dtimer.message import StoredMessage
 from celery_dtimer.timer.events import Delivery
+
+
+class Prepared(NamedTuple):
+    """A delivery that was read before it is due.
+
+    Attributes:
+        expected: Expected run time of its task, in seconds; infinite if it has not run here yet.
+        due: The monotonic instant before which it is not fired.
+    """
+
+    delivery: Delivery
+    message: StoredMessage
+    expected: float
+    due: float = 0.0
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -18,14 +33,21 @@ class Entry:
         ends: When it would have ended if it had started when it was due, in seconds; a task that has not run here
             yet counts as taking no time.
         number: Of equal entries, the first comes first.
-        expected: Expected run time of its task, in seconds.
     """
 
     ends: float
     number: int
-    expected: float = field(compare=False)
-    delivery: Delivery = field(compare=False)
-    message: StoredMessage = field(compare=False)
+    prepared: Prepared = field(compare=False)
+
+    @property
+    def delivery(self) -> Delivery:
+        """What was claimed."""
+        return self.prepared.delivery
+
+    @property
+    def message(self) -> StoredMessage:
+        """Its message."""
+        return self.prepared.message
 
 
 class Inbox:
@@ -49,10 +71,10 @@ class Inbox:
 
     # --- in the thread of the listener
 
-    def put(self, delivery: Delivery, message: StoredMessage, expected: float) -> None:
+    def put(self, prepared: Prepared) -> None:
         """Add one."""
-        seconds = expected if expected < float("inf") else 0.0
-        entry = Entry(delivery.due_ms / 1000 + seconds, next(self._numbers), expected, delivery, message)
+        seconds = prepared.expected if prepared.expected < float("inf") else 0.0
+        entry = Entry(prepared.delivery.due_ms / 1000 + seconds, next(self._numbers), prepared)
         if not self._waiting:
             self._moved_at = time.monotonic()
         self._waiting[entry.number] = entry
@@ -89,7 +111,7 @@ class Inbox:
 
     def expected(self) -> tuple[float, ...]:
         """Return the expected run time of each, in seconds."""
-        return tuple(entry.expected for entry in self.waiting())
+        return tuple(entry.prepared.expected for entry in self.waiting())
 
     def stuck_for(self) -> float:
         """Return the seconds since the last one was taken, or the first one came; 0 if none waits."""

@@ -25,12 +25,15 @@ class HubThread:
     """The worker's main thread, woken through a pair of sockets.
 
     Args:
+        inbox: The deliveries that wait to be fired.
         fire_next: Fires one delivery; returns whether to call it again.
     """
 
-    def __init__(self, fire_next: Callable[[], bool]) -> None:
+    def __init__(self, inbox: Inbox, fire_next: Callable[[], bool]) -> None:
+        self._inbox = inbox
         self._fire_next = fire_next
         self._wakeup = Wakeup()
+        self._has_fired = False
 
     def start(self) -> None:
         """Nothing: it runs."""
@@ -49,13 +52,25 @@ class HubThread:
 
     def _on_readable(self) -> None:
         self._wakeup.drain()
+        if self._has_fired and self._is_early():
+            # At the end of this turn the hub writes to a process what the last one has put there.
+            self._has_fired = False
+            self.wake()
+            return
         # For a slice of time only: the hub has others to serve and a shutdown to notice, and a solo pool runs each task
         # right here.
         end = time.monotonic() + SLICE
         while self._fire_next():
-            if time.monotonic() >= end:
+            self._has_fired = True
+            if time.monotonic() >= end or self._is_early():
                 self.wake()
                 return
+        self._has_fired = False
+
+    def _is_early(self) -> bool:
+        """Whether the next one is not due yet, and the thread would wait for that."""
+        entry = self._inbox.first()
+        return entry is not None and entry.prepared.due > time.monotonic()
 
 
 class OwnThread(threading.Thread):

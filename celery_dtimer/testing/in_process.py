@@ -17,7 +17,7 @@ from kombu.utils.imports import symbol_by_name
 
 from celery_dtimer.celery_patches.worker import show_etas
 from celery_dtimer.extension import DELIVERY_HEADER, DeliveryInfo, Extension
-from celery_dtimer.firing.channel import backoff_ms
+from celery_dtimer.firing.backoff import backoff_ms
 from celery_dtimer.firing.misfires import LONG_AGO, Misfires
 from celery_dtimer.message import StoredMessage, decode
 from celery_dtimer.testing.tasks import message_of

@@ -8,7 +8,7 @@ from celery_dtimer import install
 from celery_dtimer.extension import extension_of
 from celery_dtimer.firing import dispatcher as dispatcher_module
 from celery_dtimer.firing.dispatcher import Dispatcher
-from celery_dtimer.firing.inbox import Inbox
+from celery_dtimer.firing.inbox import Inbox, Prepared
 from celery_dtimer.message import StoredMessage, encode
 from celery_dtimer.timer.events import Delivery
 
@@ -30,6 +30,9 @@ class StandIn:
 
     def create_task_handler(self):
         return self.told.append
+
+    def apply_async(self, *_arguments, **_options):
+        raise AssertionError("nothing is run here")
 
     def on_apply(self, *_arguments, **_options):
         raise AssertionError("nothing is run here")
@@ -71,7 +74,7 @@ def delivery(name):
 
 def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_not_paused_once_more(dispatcher):
     dispatcher.pause()
-    dispatcher._receive([delivery("late")])
+    dispatcher._receive([dispatcher._prepare(delivery("late"), 0.0)])
     dispatcher.start()
     # A pause by the listener's own thread could come after the resume of the main thread, and would last.
     assert dispatcher._listener.told == ["start", "pause", "late", "resume"]
@@ -80,7 +83,7 @@ def test_what_is_claimed_while_the_step_stops_is_given_back_and_the_listener_is_
 
 def test_what_another_thread_has_just_taken_from_the_inbox_is_not_taken_twice():
     inbox = Inbox()
-    inbox.put(delivery("one"), None, 0.0)
+    inbox.put(Prepared(delivery("one"), None, 0.0))
     entry = inbox.first()
     assert [taken.id for taken in inbox.empty()] == ["one"]
     assert not inbox.take(entry)
@@ -95,7 +98,7 @@ def test_what_would_end_first_is_first_and_what_has_not_run_here_counts_as_short
         ("new", 1002, float("inf")),
         ("due when the long one could be over", 6001, 0.01),
     ]:
-        inbox.put(replace(delivery(name), due_ms=due_ms), None, seconds)
+        inbox.put(Prepared(replace(delivery(name), due_ms=due_ms), None, seconds))
     assert [entry.id for entry in taken_from(inbox)] == ["new", "short", "long", "due when the long one could be over"]
 
 

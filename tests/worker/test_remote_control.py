@@ -17,7 +17,7 @@ from rig.recipes import IMPORTED
 from rig.waiting import wait_until
 
 import celery_dtimer
-from celery_dtimer.firing.inbox import Inbox
+from celery_dtimer.firing.inbox import Inbox, Prepared
 from celery_dtimer.message import StoredMessage
 from celery_dtimer.operating import control
 from celery_dtimer.timer.events import Delivery
@@ -160,7 +160,7 @@ def test_scheduled_shows_what_waits_in_the_inbox_in_celerys_own_form():
             id=name, payload=b"", queue="celery", due_ms=number, redeliveries=1, max_redeliveries=1, key=b"", token="1"
         )
         message = StoredMessage(b"", "application/json", "utf-8", headers, routing_key="celery")
-        inbox.put(delivery, message, 9.0 - number)
+        inbox.put(Prepared(delivery, message, 9.0 - number))
     dispatcher = SimpleNamespace(claimed=lambda: sorted(inbox.waiting(), key=lambda entry: entry.delivery.due_ms))
     timer = SimpleNamespace(schedule=SimpleNamespace(queue=[]))
     consumer = SimpleNamespace(dtimer=SimpleNamespace(dispatcher=dispatcher), timer=timer)

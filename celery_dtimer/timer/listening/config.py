@@ -5,7 +5,7 @@ import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from celery_dtimer.timer.events import Delivery, Verdict
 
@@ -28,11 +28,14 @@ class ListenerConfig:
 
     Attributes:
         queues: Returns the names of the queues to claim for; asked before every claim.
-        deliver: Called with each batch of deliveries, in the listener's thread.
+        deliver: Called with each batch of deliveries, or of what ``prepare`` made of them, in the listener's thread.
         max_events: Most deliveries held at a time, until the listener's own ``max_events`` is set.
         confirm_timeout: Seconds after which a lease lapses.
         poll_interval: Seconds between two polls.
         on_error: Called with errors of ``deliver``, and once with the first of a row of Redis' errors or a queue's.
+        prepare: Called with each delivery as soon as it is claimed, and the monotonic instant at which it is due, some
+            milliseconds later. What it returns is delivered; None: nothing is. Raises nothing.
+        lead: Seconds before it is due at which it is delivered.
         limit: The catch-up limit unless one is stored, see ``own_limit``; (0, 0): none.
         alive: Returns whether a delivery is still in work. Its lease is renewed then, else it lapses unless a verdict
             comes first. None: no lease is renewed, and a lapsed one counts as ended.
@@ -50,11 +53,13 @@ class ListenerConfig:
     """
 
     queues: Callable[[], Sequence[str]]
-    deliver: Callable[[list[Delivery]], None]
+    deliver: Callable[[list[Any]], None]
     max_events: int
     confirm_timeout: float
     poll_interval: float
     on_error: Callable[[BaseException], None]
+    prepare: Callable[[Delivery, float], Any] = lambda delivery, _due: delivery
+    lead: float = 0.0
     limit: tuple[int, int] = (0, 0)
     alive: Callable[[Delivery], bool] | None = None
     describe: Callable[[Delivery], str] = lambda delivery: repr(delivery.id)

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from functools import partial
+from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError
 
@@ -19,6 +20,7 @@ from celery_dtimer.timer.listening.config import ListenerConfig, Room
 from celery_dtimer.timer.listening.leases import LINGER
 from celery_dtimer.timer.listening.notes import Notes
 from celery_dtimer.timer.listening.outage import Outage
+from celery_dtimer.timer.listening.quiet import Quiet
 from celery_dtimer.timer.listening.shard_round import RETRY_FIRST, ShardListener
 from celery_dtimer.timer.listening.sharers import Sharers
 from celery_dtimer.timer.listening.wake_thread import WakeThread
@@ -54,9 +56,11 @@ class Listener(Notes):
         # Owned by the loop's thread from here on.
         self._claiming = True
         self._stopping = False
-        self._soon: list[tuple[float, int, Delivery]] = []  # heap of deliveries claimed ahead, by monotonic due
+        # Heap of deliveries claimed ahead, by the monotonic instant to deliver them at, each with what is delivered.
+        self._soon: list[tuple[float, int, Delivery, Any]] = []
         self._taken = itertools.count()
         self._look_at: float | None = None
+        self._quiet = Quiet(config.lead)
         self.outage = Outage(config.name, config.on_error)
         self._turn = 0
         self._rounds_at = [time.monotonic()] * len(shards)
@@ -144,11 +148,15 @@ class Listener(Notes):
         while True:
             try:
                 self._collect()
-                self._deliver_due()
+                if self._deliver_due():
+                    self._quiet.delivered(time.monotonic())
                 self._look_after_deliveries()
             except Exception as exc:  # noqa: BLE001 - a defect of ours: the loop goes on, and the operator hears of it
                 self.outage.defect(exc)
                 time.sleep(RETRY_FIRST)  # or a defect that stays would spin
+            if not self._stopping and self._rounds_wait_until():
+                continue
+            self._quiet.over()
             # Each is the first in its turn: a flood in one leaves room for the others.
             self._turn += 1
             for i in range(len(self._shards)):
@@ -191,8 +199,14 @@ class Listener(Notes):
         for note in self._mailbox.take(self._next_instant()):
             self._note(note)
 
+    def _rounds_wait_until(self) -> float:
+        return self._quiet.until(time.monotonic(), self._soon[0][0] if self._soon else None)
+
     def _next_instant(self) -> float:
-        instants = [shard.next_instant() for shard in self._shards]
+        until = self._rounds_wait_until()
+        instants = [max(until, min(shard.next_instant() for shard in self._shards))]
+        if until:
+            instants.append(until)  # a note may have come for a round
         if self._soon:
             instants.append(self._soon[0][0])
         if self._look_at is not None:
@@ -220,7 +234,7 @@ class Listener(Notes):
         elif order == "resume":
             self._claim(claiming=True)
         elif order in ("pause", "stop"):  # and "look" is done by the rounds that come now
-            for _, _, delivery in self._soon:
+            for _, _, delivery, _ in self._soon:
                 self._note(Verdict(delivery, "return", reason="its listener stopped"))
             # Events that are delivered once are not in Redis any more: hand them over still when they are due.
             self._soon = [entry for entry in self._soon if not entry[2].token]
@@ -248,25 +262,28 @@ class Listener(Notes):
 
     def _take(self, claimed: list[tuple[float, Delivery]]) -> None:
         for due, delivery in claimed:
-            heapq.heappush(self._soon, (due, next(self._taken), delivery))
+            prepared = self._config.prepare(delivery, due)
+            if prepared is not None:
+                heapq.heappush(self._soon, (due - self._config.lead, next(self._taken), delivery, prepared))
         self._deliver_due()
 
-    def _deliver_due(self) -> None:
-        """Hand over the claimed deliveries that are due by now, all at once."""
-        deliveries = []
+    def _deliver_due(self) -> bool:
+        """Hand over the claimed deliveries that are due by now, all at once; return whether there were any."""
+        due = []
         now = time.monotonic()
         while self._soon and self._soon[0][0] <= now:
-            deliveries.append(heapq.heappop(self._soon)[2])
-        if not deliveries:
-            return
+            due.append(heapq.heappop(self._soon))
+        if not due:
+            return False
         try:
-            self._config.deliver(deliveries)
+            self._config.deliver([prepared for _, _, _, prepared in due])
         except Exception as exc:  # noqa: BLE001 - whatever it raises is the error handler's
-            for delivery in deliveries:
+            for _, _, delivery, _ in due:
                 self.release(
                     delivery, backoff_ms=1000, reason=f"the handler failed: {shown(exc)}", error=last_line(exc)
                 )
             self._config.on_error(exc)
+        return True
 
     def _look_after_deliveries(self) -> None:
         if self._config.look_after is not None:
