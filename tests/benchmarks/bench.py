@@ -77,7 +77,8 @@ def planned(part: Planned, *, quick: bool) -> float:
 
 def measured(name: str, *, quick: bool, until: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run a part: what it kept, whole and cut down. ``until`` is the monotonic instant of the end of all."""
-    start, status, figures, versions, notes = time.monotonic(), "ok", {}, {}, {}
+    start, status = time.monotonic(), "ok"
+    whole, short, versions, notes = {}, {}, {}, {}
     part, names = PARTS[name], list(PARTS)
     later = sum(planned(PARTS[other], quick=quick) for other in names[names.index(name) + 1 :])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -89,16 +90,20 @@ def measured(name: str, *, quick: bool, until: float) -> tuple[dict[str, Any], d
             least = planned(part, quick=quick) * PATIENCE - (time.monotonic() - start) if later else LEAST
             said = step_taken(step, file, quick=quick, seconds=max(left, least, 1))
             status = said if status == "ok" else status
+            if not step.measures:
+                continue
             try:
                 kept = json.loads(file.read_text("utf-8"))
-                figures |= forms.FORMS.get(name, forms.unchanged)(kept["figures"])
+                figures = forms.FORMS.get(name, forms.unchanged)(kept["figures"])
+                short |= reduced(figures)
+                whole |= figures
                 versions |= kept["versions"]
                 notes |= forms.notes(kept)
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 status = f"left no figures ({type(error).__name__})" if status == "ok" else status
     took = {"status": status, "seconds": round(time.monotonic() - start, 1), "versions": versions, "notes": notes}
     print(f"-- {name}: {status}, {took['seconds']:.0f} s\n", flush=True)
-    return {**took, "figures": figures}, {**took, "figures": reduced(figures)}
+    return {**took, "figures": whole}, {**took, "figures": short}
 
 
 def machine() -> dict[str, str]:

@@ -12,11 +12,13 @@ class Step:
         script: The file.
         full: Its arguments; ``{seconds}`` stands for those that it may take.
         quick: Those of a quick run; None: it is left out there.
+        measures: Whether it keeps figures; else it makes others ready.
     """
 
     script: str
     full: Sequence[str] = ()
     quick: Sequence[str] | None = ("--quick",)
+    measures: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ PARTS: dict[str, Planned] = {
     "listeners": Planned([Step("listeners.py", ("--seconds", "3", "--idle", "3"))], 50, 14),
     "memory": Planned([Step("memory.py", ("--events", "20000"), ("--events", "1500"))], 8, 5),
     "beside": Planned(
-        [Step("beside.py", ("--install",), None), Step("beside.py", ("--seconds", "{seconds}"))], 280, 45
+        [Step("beside.py", ("--install",), None, measures=False), Step("beside.py", ("--seconds", "{seconds}"))],
+        280,
+        45,
     ),
 }
