@@ -29,7 +29,7 @@ import psutil
 import report
 from reporting import forms
 from reporting.figures import Part, Run, reduced
-from reporting.parts import PARTS, Planned, Step
+from reporting.parts import PARTS, Step
 from reporting.targets import rows
 
 HERE = Path(__file__).resolve().parent
@@ -55,9 +55,9 @@ def ended(process: "subprocess.Popen[bytes]") -> None:
 
 def step_taken(step: Step, file: Path, *, quick: bool, seconds: float) -> str:
     """Run one script; returns ``ok``, or what went wrong."""
-    argv = [sys.executable, str(HERE / step.script), *(step.quick if quick else step.full), "--json", str(file)]
-    argv = [each.replace("{seconds}", str(int(seconds - 5))) for each in argv]
-    print(f"$ {step.script} {' '.join(argv[2:-2])}", flush=True)
+    words = (step.quick if quick else step.full).replace("{seconds}", str(int(min(step.seconds, seconds - 5)))).split()
+    argv = [sys.executable, str(HERE / step.script), *words, "--json", str(file)]
+    print(f"$ {step.script} {' '.join(words)}", flush=True)
     process = subprocess.Popen(argv, start_new_session=True)
     try:
         status = process.wait(seconds)
@@ -70,25 +70,25 @@ def step_taken(step: Step, file: Path, *, quick: bool, seconds: float) -> str:
     return "ok" if status == 0 else f"failed with status {status}"
 
 
-def planned(part: Planned, *, quick: bool) -> float:
-    """Seconds that a part takes if nothing disturbs it."""
-    return part.seconds_quick if quick else part.seconds
+def planned_after(part: str, number: int, *, quick: bool) -> float:
+    """Seconds that are planned for all that comes behind one step of a part."""
+    names = list(PARTS)
+    steps = [step for name in names[names.index(part) :] for step in PARTS[name]]
+    return sum(step.planned(quick=quick) for step in steps[number + 1 :])
 
 
 def measured(name: str, *, quick: bool, until: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run a part: what it kept, whole and cut down. ``until`` is the monotonic instant of the end of all."""
     start, status = time.monotonic(), "ok"
     whole, short, versions, notes = {}, {}, {}, {}
-    part, names = PARTS[name], list(PARTS)
-    later = sum(planned(PARTS[other], quick=quick) for other in names[names.index(name) + 1 :])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for n, step in enumerate(part.steps):
-            if quick and step.quick is None:
+        for n, step in enumerate(PARTS[name]):
+            if quick and not step.seconds_quick:
                 continue
             file = Path(folder) / f"{n}.json"
-            left = until - time.monotonic() - later
-            least = planned(part, quick=quick) * PATIENCE - (time.monotonic() - start) if later else LEAST
-            said = step_taken(step, file, quick=quick, seconds=max(left, least, 1))
+            later = planned_after(name, n, quick=quick)
+            least = step.planned(quick=quick) * PATIENCE if later else LEAST
+            said = step_taken(step, file, quick=quick, seconds=max(until - time.monotonic() - later, least))
             status = said if status == "ok" else status
             if not step.measures:
                 continue

@@ -111,11 +111,11 @@ def test_a_script_that_fails_or_takes_too_long_is_told(tmp_path):
     failing.write_text("raise SystemExit(3)")
     long.write_text("import time; time.sleep(60)")
     kept = tmp_path / "kept.json"
-    assert bench.step_taken(Step(str(failing)), kept, quick=True, seconds=20) == "failed with status 3"
-    assert bench.step_taken(Step(str(long)), kept, quick=True, seconds=0.5) == "took longer than 0 s"
+    assert bench.step_taken(Step(str(failing), 1), kept, quick=True, seconds=20) == "failed with status 3"
+    assert bench.step_taken(Step(str(long), 1), kept, quick=True, seconds=0.5) == "took longer than 0 s"
 
 
 def test_every_part_of_the_bench_has_its_script():
-    scripts = {step.script for part in PARTS.values() for step in part.steps}
+    scripts = {step.script for steps in PARTS.values() for step in steps}
     assert {script for script in scripts if not (BENCHMARKS / script).is_file()} == set()
     assert {target.part for target in TARGETS} <= set(PARTS)
