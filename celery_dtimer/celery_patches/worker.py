@@ -1,8 +1,10 @@
 """Accommodations of a worker and its requests, for firing."""
 
 from collections.abc import Callable
+from datetime import tzinfo
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from celery.app.task import Task
 from celery.signals import task_received
@@ -114,9 +116,23 @@ class PastEta(str):
 
 
 @accommodates("all", remove_when="a request can have an eta that its worker does not wait for")
-def show_etas() -> None:
-    """Let every request of this process that the timer fired show when it was due; once more changes nothing."""
+def show_etas(app: Any = None) -> None:
+    """Let every request of this process that the timer fired show when it was due; once more changes nothing.
+
+    Args:
+        app: One whose settings stay as they are from now on; a look at them takes longer than all else here.
+    """
+    if app is not None:
+        _settings[app] = _settings_of(app)
     task_received.connect(_show_eta)
+
+
+#: What is known of the settings of an app: its time zone, and whether monitors can be sent a PastEta.
+_settings: WeakKeyDictionary[Any, tuple[tzinfo, bool]] = WeakKeyDictionary()
+
+
+def _settings_of(app: Any) -> tuple[tzinfo, bool]:
+    return app.timezone, _can_be_sent(app.conf.event_serializer)
 
 
 def _show_eta(request: Any, **more: Any) -> None:
@@ -125,10 +141,11 @@ def _show_eta(request: Any, **more: Any) -> None:
     delivery = request.request_dict.get(DELIVERY_HEADER)
     if not isinstance(delivery, DeliveryInfo):
         return
-    text = delivery.due_at.astimezone(request.app.timezone).isoformat()
+    timezone, can_be_sent = _settings.get(request.app) or _settings_of(request.app)
+    text = delivery.due_at.astimezone(timezone).isoformat()
     # The task's own request is made of this, in the pool.
     request.request_dict["eta"] = text
-    if _can_be_sent(request.app.conf.event_serializer):
+    if can_be_sent:
         request._eta = PastEta(text)  # noqa: SLF001 - there is no other way to set it once the request is made
 
 

@@ -27,6 +27,12 @@ UNLIMITED = 1000
 
 UNKNOWN = float("inf")
 
+#: Of so many tasks in a full pool, one ends before more are handed to it.
+FEW = 8
+
+#: Short tasks that are handed to a pool between two looks at it.
+UNSEEN = 10
+
 
 class Capacity:
     """The slots of one worker's pool, and the expected run times of the tasks in it, the broker's and the timer's.
@@ -44,6 +50,8 @@ class Capacity:
         self._seconds: dict[str, float] = {}  # name of a registered task -> expected run time
         self._pace = Pace()
         self._high = 0
+        self._unseen = 0
+        self._spare = 0.0
 
     @property
     def slots(self) -> int:
@@ -97,6 +105,26 @@ class Capacity:
         self._high = min(UNLIMITED, int(pace * (CLAIM_HORIZON + round_trip)))
         low = min(pace * (CLAIM_HORIZON / 2 + round_trip), self.most / 2)
         return low if low >= 2 * self.slots else UNKNOWN
+
+    def starts(self, expected: float) -> bool:
+        """Whether the pool would start a task of so many expected seconds soon; for the thread that fires.
+
+        The pool is not looked at again for some short tasks, while there is time for each: that takes longer the more
+        is in it.
+        """
+        if self._unseen > 0 and expected < self._spare:
+            self._unseen -= 1
+            self._spare -= expected
+            return pools.has_room(self._consumer.pool)
+        if not self.can_start():
+            return False
+        self._spare = HORIZON * self.slots - self._backlog(requests_in_pool(), HORIZON) - expected
+        self._unseen = UNSEEN if self._spare > 0 else 0
+        return True
+
+    def few(self) -> int:
+        """The number of tasks in a full pool at which to look at it again: of many short ones, some end before that."""
+        return in_pool() - in_pool() // FEW
 
     def can_start(self) -> bool:
         """Whether the pool would start one more task soon."""

@@ -139,7 +139,7 @@ class Channel:
 
     def open(self) -> None:
         """Hand deliveries to the consumer as it is now."""
-        show_etas()
+        show_etas(self._consumer.app)
         self._handler = self._consumer.create_task_handler(**({} if self._consumer.hub else {"promise": ack_at_once}))
         self.is_open = True
 

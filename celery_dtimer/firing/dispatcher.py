@@ -59,6 +59,7 @@ class Dispatcher(Steered):
         self._started = False
         self._paused = False
         self._blocked = False  # the pool can't start the next entry
+        self._few = UNKNOWN  # before so few tasks are left in it
         self._full = False  # the listener was told that there is no room, and waits to hear of some
         self._mark = UNKNOWN  # and does not want to before so few tasks are left
         self._stuck = False  # the thread that fires did not run for too long: nothing is claimed until it does
@@ -242,8 +243,11 @@ class Dispatcher(Steered):
         if entry is None or not self._channel.is_open:
             return False  # events that are delivered once stay in the inbox while the step is stopped
         # Set the flag first, so that a slot freed meanwhile wakes us.
-        self._blocked = True
-        if not self._capacity.can_start() and not (self._may_queue(entry) and pools.has_room(self._consumer.pool)):
+        self._few, self._blocked = UNKNOWN, True
+        if not self._capacity.starts(entry.prepared.expected) and not (
+            self._may_queue(entry) and pools.has_room(self._consumer.pool)
+        ):
+            self._few = self._capacity.few()
             return False
         self._blocked = False
         if self._earliness.must_wait(entry.prepared):
@@ -262,7 +266,7 @@ class Dispatcher(Steered):
 
     def _on_free(self) -> None:
         """A task has ended: fire the next entry, or claim."""
-        if self._blocked:
+        if self._blocked and in_pool() <= self._few:
             self._blocked = False
             self._thread.wake()
         self._in_vain = False

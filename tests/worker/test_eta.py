@@ -1,11 +1,15 @@
 """What a task that the timer fired shows as its eta."""
 
+import copy
+import pickle
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from rig.waiting import wait_until
+
+from celery_dtimer.extension import DeliveryInfo
 
 
 @pytest.fixture
@@ -41,3 +45,11 @@ def test_a_fired_task_and_its_monitors_see_the_eta_and_the_worker_does_not_hold_
     assert text.endswith("+00:00" if zone == "UTC" else "-05:00")
     assert received[now.id]["eta"] is None
     assert received[later.id]["eta"] == text
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=9)), None])
+def test_what_a_task_knows_of_its_delivery_reaches_a_process_as_it_was(zone):
+    info = DeliveryInfo(datetime(2026, 3, 29, 1, 30, 0, 1000, zone), 0.25, 1, 20, "low", b"id\xff1", ("a", "b"))
+    for twin in (pickle.loads(pickle.dumps(info)), copy.deepcopy(info)):
+        assert twin == info
+        assert twin.due_at.tzinfo == info.due_at.tzinfo
