@@ -1,0 +1,126 @@
+"""Celery is given events before they are due, and no task runs before that, whatever brings it to the pool."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery, Task
+from celery.concurrency.base import BasePool
+from rig.pools import pools
+
+from celery_dtimer.firing import earliness
+from celery_dtimer.firing.earliness import Earliness
+from celery_dtimer.firing.inbox import Inbox, Prepared
+from celery_dtimer.firing.threads import HubThread
+from celery_dtimer.message import StoredMessage
+from celery_dtimer.timer.events import Delivery
+
+
+@pytest.fixture
+def app_file():
+    return Path(__file__).parent / "apps" / "early.py"
+
+
+@pytest.mark.parametrize("pool", pools("prefork"))
+def test_no_task_runs_before_it_is_due(proj, start_worker, wait_for_records, wait_until_empty, pool):
+    start_worker(pool)
+    chance = random.Random(0)
+    start = datetime.now(UTC) + timedelta(seconds=1)
+    ways = [
+        (proj.usual, {}),
+        (proj.usual, {"expires": 3600}),
+        (proj.usual, {"max_redeliveries": 0}),
+        (proj.at_once, {}),
+        (proj.planned, {}),
+    ]
+    posted = set()
+    for number in range(60):
+        task, options = ways[number % len(ways)]
+        posted.add(task.post((), eta=start + timedelta(seconds=chance.uniform(0, 1)), **options).id)
+    rows = wait_for_records(60)
+    assert {row["id"] for row in rows} == posted
+    assert min(row["at"] - row["due"] for row in rows) >= 0
+    assert min(row["lateness"] for row in rows) >= 0
+    wait_until_empty()
+
+
+@pytest.fixture
+def app():
+    return Celery("app", broker="memory://")
+
+
+def prepared(name="usual", due=float("inf"), token="1", event_id="x", **headers):
+    delivery = Delivery(
+        id=event_id, payload=b"", queue="q", due_ms=0, redeliveries=0, max_redeliveries=1, key=b"key", token=token
+    )
+    return Prepared(delivery, StoredMessage(b"", "", "", {"task": name, **headers}), 0.0, due)
+
+
+def must_wait(app, *args, pool=BasePool, **fields):
+    return Earliness(SimpleNamespace(app=app, pool=pool())).must_wait(prepared(*args, **fields))
+
+
+def nothing():
+    """Be a task."""
+
+
+class OwnPool(BasePool):
+    def apply_async(self, *args, **options):
+        """Do what it likes."""
+
+
+def test_celery_gets_what_it_hands_to_the_pool_last_of_all_before_that_is_due(app):
+    app.task(nothing, name="usual")
+    app.task(nothing, name="own request", Request="somewhere:Request")
+    app.task(nothing, name="own strategy", Strategy="somewhere:strategy")
+    assert not must_wait(app)
+    assert must_wait(app, "own request")
+    assert must_wait(app, "own strategy")
+    assert must_wait(app, "unknown")
+    assert must_wait(app, token="")
+    assert must_wait(app, expires="2030-01-01T00:00:00+00:00")
+    assert must_wait(app, pool=OwnPool)
+
+
+def test_what_is_due_waits_for_nothing(app):
+    assert not must_wait(app, "unknown", due=0.0)
+
+
+def test_a_wait_that_ends_too_soon_goes_on(monkeypatch):
+    now, slept = [100.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds / 2 if len(slept) == 1 else seconds
+
+    monkeypatch.setattr(earliness, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    earliness.wait_for(prepared(due=101.0))
+    assert slept == [1.0, 0.5]
+
+
+def test_the_hub_has_a_turn_between_two_events_so_that_the_first_is_not_held_up_by_the_wait_for_the_second():
+    inbox, fired = Inbox(), []
+
+    def fire_next():
+        entry = inbox.first()
+        if entry is None:
+            return False
+        inbox.take(entry)
+        fired.append(entry.delivery.id)
+        return True
+
+    inbox.put(prepared(due=0.0, event_id="due"))
+    inbox.put(prepared(event_id="soon"))
+    thread = HubThread(inbox, fire_next)
+    turns = []
+    for _ in range(3):
+        thread._on_readable()
+        turns.append(list(fired))
+    thread.stop()
+    assert turns == [["due"], ["due"], ["due", "soon"]]
+
+
+def test_the_defaults_of_celery_are_those_that_are_looked_for():
+    assert (Task.Request, Task.Strategy) == ("celery.worker.request:Request", "celery.worker.strategy:default")
