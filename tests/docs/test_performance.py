@@ -45,6 +45,7 @@ def test_a_run_becomes_a_page_with_all_tables_and_plots(small, tmp_path):
     report.write(small, tmp_path / "page.md", tmp_path, ".")
     page = (tmp_path / "page.md").read_text("utf-8")
     assert "{{" not in page
+    assert page.count("| 20 ms |") == 1
     assert {file.stem for file in tmp_path.glob("*.svg")} == set(PLOTS)
     for file in tmp_path.glob("*.svg"):
         ET.fromstring(file.read_text("utf-8"))

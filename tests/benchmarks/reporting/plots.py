@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from reporting.figures import Run, shown
 from reporting.svg import Line, bars, decades, from_zero, legend, picture, plot
+from reporting.tables import LATENCY
 from reporting.targets import POOLS
 
 #: Pixels: the left and the width of three plots beside each other, and of two.
@@ -96,7 +97,8 @@ def listeners(run: Run) -> str:
 
 def latency(run: Run) -> str:
     """The rate of a drain against the latency of Redis."""
-    found = [(float(n.split()[1]), run.median("drain", n)) for n in run.names("drain") if n.startswith("latency ")]
+    names = [name for name in run.names("drain") if LATENCY.fullmatch(name)]
+    found = [(float(name.split()[1]), run.median("drain", name)) for name in names]
     points = sorted((ms, rate) for ms, rate in found if rate is not None)
     if not points:
         return ""
@@ -107,7 +109,7 @@ def latency(run: Run) -> str:
 
 def peers(run: Run) -> str:
     """The peers beside us: drain, posts in their best way, memory, lateness."""
-    names = sorted({name.rsplit(" ", 1)[0] for name in run.names("beside") if name.endswith(" drain")})
+    names = sorted({name.rsplit(" ", 1)[0] for name in run.names("beside") if name.endswith((" drain", " lateness"))})
 
     def rows(figure: Callable[[str], float | None], form: str, *, least: bool) -> list[tuple[str, float, str, int]]:
         found = [(name, figure(name)) for name in names]

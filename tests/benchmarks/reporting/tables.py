@@ -1,9 +1,12 @@
 """The tables of the report, in Markdown; a table whose figures are missing is a sentence that says so."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from reporting.figures import Run, ratio, shown
 from reporting.targets import ALONE, POOLS, Row
+
+LATENCY = re.compile(r"latency [\d.]+")
 
 #: Stands where a figure is missing.
 MISSING = "-"
@@ -99,6 +102,17 @@ def workers(run: Run) -> str:
     return table(["tasks", "one worker", "two workers", "ratio", "cores that one / two take"], rows)
 
 
+def latency(run: Run) -> str:
+    """The rate of a drain by the latency of Redis."""
+    names = sorted((name for name in run.names("drain") if LATENCY.fullmatch(name)), key=lambda n: float(n.split()[1]))
+    rates = [run.median("drain", name) for name in names]
+    rows = [
+        [f"{name.split()[1]} ms", number(rate), number(ratio(rate, rates[0]), "{:.2f}")]
+        for name, rate in zip(names, rates, strict=True)
+    ]
+    return table(["latency", "tasks a second", "to the first"], rows)
+
+
 def alone(run: Run) -> str:
     """The timer alone beside the queues of Node.js."""
     ours = run.median("beside", f"{ALONE} drain")
@@ -116,9 +130,9 @@ def pending(run: Run) -> str:
     rows = []
     for operation in operations:
         found = [run.median("pending", f"{operation} {size}") for size in sizes]
-        grown = ratio(found[-1], found[0])
+        grown = ratio(found[-1], run.median("pending", f"{operation}, few {sizes[-1]}"))
         rows.append([operation, *(number(figure) for figure in found), number(grown, "{:.2f}")])
-    return table(["µs of a round trip", *(f"{size:,}" for size in sizes), "last to first"], rows)
+    return table(["µs of a round trip", *(f"{size:,}" for size in sizes), "ratio, in turn"], rows)
 
 
 def listeners(run: Run) -> str:
@@ -145,7 +159,11 @@ def peers(run: Run) -> str:
     """Every peer beside us; ratios are to the raw round trip and pipeline of the same moment."""
     versions = run.parts["beside"].versions if "beside" in run.parts else {}
     rows = []
-    names = {name.rsplit(" ", 1)[0] for name in run.names("beside") if name.endswith((" drain", " posts", " bytes"))}
+    names = {
+        name.rsplit(" ", 1)[0]
+        for name in run.names("beside")
+        if name.endswith((" drain", " posts", " bytes", " lateness"))
+    }
     for name in sorted(names, key=lambda name: -(run.median("beside", f"{name} drain") or 0)):
         figure = {
             what: run.median("beside", f"{name} {what}")
