@@ -57,9 +57,8 @@ class Leases:
         """Hold the deliveries of a claim that was sent at ``now``."""
         if not self.held:
             self.renew_at = now + self._confirm_timeout / RENEWALS
-        for delivery in deliveries:
-            if delivery.token or self._config.alive:
-                self.held[delivery] = now + self._confirm_timeout
+        lapse, alive = now + self._confirm_timeout, self._config.alive
+        self.held.update({delivery: lapse for delivery in deliveries if delivery.token or alive})
 
     def put_aside(self, delivery: Delivery) -> None:
         """Hold a delivery whose id can't be read, and owe Redis its end."""
@@ -150,6 +149,8 @@ class Leases:
         for (_, verdicts), reply in zip(groups, replies, strict=False):
             if isinstance(reply, bytes):
                 self._config.on_answers(verdicts, reply)
+                if not self._late:
+                    continue
                 for verdict, result in zip(verdicts, reply, strict=True):
                     if verdict.action == "confirm" and not result and verdict.delivery in self._late:
                         lost.append(verdict.delivery)

@@ -204,7 +204,8 @@ local function claim_some(number, place, members, instants)
         add(ended, member, its_tags)
       end
       its_heads[#its_heads + 1] = head_of(key, token, payload, its_tags, number, 0, max_redeliveries, due_ms, due_ms)
-      its_texts[#its_texts + 1] = key .. token .. payload .. its_tags
+      local last = #its_texts
+      its_texts[last + 1], its_texts[last + 2], its_texts[last + 3], its_texts[last + 4] = key, token, payload, its_tags
       size = size + #payload
     elseif not record and is_key(member) and due_ms > now_ms - shy_ms then
       place.left_ms = math.min(place.left_ms or due_ms, due_ms)

@@ -268,7 +268,7 @@ local function untag_all(listed)
   local waiting = redis.call('HMGET', events, unpack(ids))
   for i, id in ipairs(ids) do
     local joined = listed[2 * i]
-    local there = tags_in(waiting[i], indexes, id, joined)
+    local there = (waiting[i] or #indexes > 0) and tags_in(waiting[i], indexes, id, joined) or {}
     for tag in each_tag(joined) do
       if not there[tag] then gone[#gone + 1] = tag .. '\255' .. id end
     end
