@@ -60,6 +60,21 @@ def test_short_tasks_do_not_wait_for_long_ones_that_are_due_with_them(proj, star
     wait_until_empty(20)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
+def test_a_worker_that_is_used_to_short_tasks_does_not_keep_long_ones_from_another(proj, starts, wait_until_empty):
+    # Many at a time, so that each worker fetches more than it would prefetch.
+    eta = soon(2.0)
+    short = [proj.note.post((number,), eta=eta, queue=name) for number in range(150) for name in NAMES]
+    short += [proj.note.post_at(eta, number) for number in range(100)]
+    long = [proj.nap.post_at(eta + timedelta(milliseconds=1), 1.0) for _ in range(6)]
+    rows = starts(len(short) + len(long))
+    workers = [rows[result.id]["worker"] for result in long]
+    assert min(workers.count(worker) for worker in set(workers)) >= 2
+    assert len(set(workers)) == len(NAMES)
+    wait_until_empty(20)
+
+
 @pytest.mark.parametrize(
     "gap", [0.005, pytest.param(0.2, marks=pytest.mark.slow)], ids=["claimed with it", "due while it runs"]
 )
