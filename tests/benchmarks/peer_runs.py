@@ -173,13 +173,15 @@ class Runs:
             Bytes of Redis' memory; the same if its text has English words; bytes of the worker's memory.
         """
         far = time.time() + FAR
-        figures = []
-        for count, text in ((pending // 4, ""), (pending, ""), (pending, "words")):
+        # From none on, and then as many again: tables grow by doubling, so that both have the same share of theirs.
+        figures = [(0, self._used())]
+        for count, text in ((pending // 10, ""), (pending - pending // 10, ""), (pending, "words")):
             self._environment["PEER_TEXT"] = text
             self.post_all([far + n for n in range(count)])
             figures.append((self._settled(worker), self._used()))
-        (worker_before, before), (worker_after, after), (_, with_words) = figures
-        return (after - before) / pending, (with_words - after) / pending, (worker_after - worker_before) / pending
+        (_, none), (worker_before, _), (worker_after, random), (_, words) = figures
+        grown = (worker_after - worker_before) / (pending - pending // 10)
+        return (random - none) / pending, (words - random) / pending, grown
 
     def _used(self) -> int:
         with self._server.client() as client:
