@@ -13,7 +13,7 @@ from contenders import NODE, PYTHON
 HOME = Path(__file__).resolve().parents[2] / ".venv-bench"
 
 #: Installations at a time: pip keeps a core busy, and waits for the network in between.
-AT_A_TIME = 3
+AT_A_TIME = 4
 
 #: Seconds that one may take.
 PATIENCE = 240

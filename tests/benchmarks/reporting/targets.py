@@ -209,7 +209,7 @@ def _targets() -> Iterator[Target]:
     yield Target(
         "bytes of a pending task to those of the same Celery message elsewhere",
         "beside",
-        alone,
+        "memory",
         1,
         False,
         _bytes(of_celery=True),
@@ -217,7 +217,7 @@ def _targets() -> Iterator[Target]:
     yield Target(
         "the same to the smallest of other queues with the same text",
         "beside",
-        alone,
+        "memory",
         1,
         False,
         _bytes(of_celery=False),
