@@ -63,6 +63,9 @@ def seconds_of(span: object) -> float | None:
 
     A number beyond all floats counts as the largest. None: it is no span of time; True is none.
     """
+    # A plain number is known by its class; to ask what else is one takes longer than all the rest.
+    if type(span) is float or type(span) is int:
+        return _float(span)
     if isinstance(span, timedelta):
         return _plain(span).total_seconds()
     if not isinstance(span, numbers.Real | Decimal) or isinstance(span, bool):
@@ -71,6 +74,10 @@ def seconds_of(span: object) -> float | None:
     # NumPy's timedelta64 is a number by its own account, in a unit that float() does not tell.
     if getattr(getattr(number, "dtype", None), "kind", None) == "m":
         return None
+    return _float(number)
+
+
+def _float(number: Any) -> float:
     try:
         return float(number)
     except OverflowError:

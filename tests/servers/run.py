@@ -22,9 +22,9 @@ from rig.servers import ACL_FILE, CLUSTER, OVERRIDE, USER, RedisServer  # noqa: 
 
 WORKER = "tests/servers/test_worker.py"
 #: All that speaks to a server; the two that are left out speak to none, but for a few of their tests.
-#: Two of the timer's modules speak to no server, and four are about what takes more rights than the least: a client of
+#: Two of the timer's modules speak to no server, and five are about what takes more rights than the least: a client of
 #: the caller's may send PING and CLIENT SETNAME.
-LEFT_OUT = ("bad_input", "lua_headers", "health", "replication", "clients", "async_connections")
+LEFT_OUT = ("bad_input", "lua_headers", "health", "replication", "clients", "async_connections", "direct_calls")
 ON_EACH = ["tests/timer", WORKER, *(f"--ignore=tests/timer/test_{name}.py" for name in LEFT_OUT)]
 ONCE = ["tests/servers", f"--ignore={WORKER}"]
 

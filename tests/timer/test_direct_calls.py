@@ -1,12 +1,14 @@
 """Calls of scripts go out over a client's connections, past the client, unless somebody looks on."""
 
+import os
 import threading
 
 import pytest
 import redis
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.connection import Connection
+from rig.waiting import wait_until
 
 from celery_dtimer import DTimer
 from celery_dtimer.timer.connecting import redis_patches
@@ -15,9 +17,11 @@ from celery_dtimer.timer.connecting.packing import packed
 
 ANSWER = "return ARGV[1]"
 KEYS = st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30), max_size=20)
+KEYS |= st.lists(st.binary(max_size=30))
 ARGS = st.lists(st.binary(max_size=300) | st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.integers())
 
 
+@settings(deadline=None)
 @given(keys=KEYS, args=ARGS)
 def test_a_call_is_encoded_byte_for_byte_as_by_redis_py(keys, args):
     command = ("EVALSHA", "0" * 40, len(keys), *keys, *args)
@@ -110,7 +114,8 @@ class Interruption(BaseException):
 
 def test_a_connection_whose_reply_nobody_read_is_not_used_again(client, monkeypatch):
     direct = Direct(client)
-    direct.send([call(client)])
+    for_nobody, mine = call(client, b"for nobody"), call(client, b"mine")
+    direct.send([mine])
     read = Connection.read_response
 
     def interrupted(*args, **options):
@@ -118,9 +123,9 @@ def test_a_connection_whose_reply_nobody_read_is_not_used_again(client, monkeypa
 
     monkeypatch.setattr(Connection, "read_response", interrupted)
     with pytest.raises(Interruption):
-        direct.send([call(client, b"for nobody")])
+        direct.send([for_nobody])
     monkeypatch.setattr(Connection, "read_response", read)
-    assert direct.send([call(client, b"mine")]) == [b"mine"]
+    assert direct.send([mine]) == [b"mine"]
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(timer, redis_client):
@@ -129,6 +134,53 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(tim
         if one["id"] != str(redis_client.client_id()):
             redis_client.client_kill_filter(_id=one["id"])
     timer.post(b"y", 60)
+
+
+def test_a_client_that_may_have_one_connection_has_it_between_two_calls(redis_url):
+    with DTimer(f"{redis_url}{'&' if '?' in redis_url else '?'}max_connections=1") as timer:
+        timer.post(b"x", 60, id="x")
+        server = timer.shards[0].server
+        assert server.client.ping()
+        timer.post(b"y", 60, id="y")
+        assert timer.count().pending == 2  # with plain commands, by the client
+        timer.cancel("x")
+        timer.cancel("y")
+        assert server.client.ping()
+
+
+def test_a_pool_has_all_its_connections_between_two_calls(client):
+    pool = client.connection_pool
+    direct, some = Direct(client), call(client)
+    before = idle_and_used(pool)
+    for _ in range(3):
+        direct.send([some])
+    assert idle_and_used(pool) == before == (1, 0)
+    pool.disconnect(inuse_connections=False)
+    direct.send([some])
+    assert idle_and_used(pool) == (1, 0)
+
+
+def idle_and_used(pool):
+    return len(pool._available_connections), len(pool._in_use_connections)
+
+
+@pytest.mark.parametrize("how", ["disconnect", "close"])
+def test_the_end_of_a_server_closes_the_connections_of_its_calls(redis_client, redis_url, how):
+    server = DTimer(f"{redis_url}{'&' if '?' in redis_url else '?'}client_name=mine").shards[0].server
+    server.send([("EVALSHA", redis_client.script_load(ANSWER), 0, b"x")])
+    getattr(server, how)()
+    wait_until(lambda: all(one["name"] != "mine" for one in redis_client.client_list()), "it is closed")
+
+
+def test_a_fork_makes_connections_of_its_own_and_leaves_the_parents_alone(client):
+    direct, some = Direct(client), call(client, b"the parent's")
+    direct.send([some])
+    child = os.fork()
+    if not child:
+        same = direct.send([(*some[:3], b"the child's")]) == [b"the child's"]
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert direct.send([some]) == [b"the parent's"]
 
 
 def test_threads_do_not_get_each_others_replies(client):

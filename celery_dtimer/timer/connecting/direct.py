@@ -15,7 +15,7 @@ from redis.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from celery_dtimer.timer.connecting.packing import packed
-from celery_dtimer.timer.connecting.redis_patches import is_measured, taken_from
+from celery_dtimer.timer.connecting.redis_patches import QuickPool, is_measured
 
 
 def _own(kind: type, name: str) -> object:
@@ -42,6 +42,7 @@ class Direct:
         self._client = client
         pool: Any = client.connection_pool
         self._pool = pool
+        self._quick = QuickPool(pool)
         encoder: Any = client.get_encoder()
         #: Whether nothing is asked of the connections that only the client does.
         self._plain = (
@@ -62,15 +63,17 @@ class Direct:
         """
         if not self._plain or self._is_watched():
             return None
-        data = [packed(command) for command in commands]
-        if None in data:
-            return None
-        pool = self._pool
-        connection = taken_from(pool)
+        calls: list[bytes] = []
+        for command in commands:
+            call = packed(command)
+            if call is None:
+                return None
+            calls.append(call)
+        connection = self._quick.take()
         replies: list[Any] = []
         try:
-            connection.send_packed_command(data)
-            for _ in data:
+            connection.send_packed_command([b"".join(calls)])
+            for _ in calls:
                 try:
                     replies.append(connection.read_response())
                 except ResponseError as exc:
@@ -80,7 +83,7 @@ class Direct:
             connection.disconnect()
             raise
         finally:
-            pool.release(connection)
+            self._quick.give(connection)
         return replies
 
     def _is_watched(self) -> bool:

@@ -18,7 +18,7 @@ def packed(command: Sequence[Any]) -> bytes | None:
     if command[0] != "EVALSHA":
         return None
     end = 3 + command[2]
-    parts = [b"*%d\r\n" % len(command), _head(*command[:end])]
+    parts = [b"*%d\r\n" % len(command), _head(tuple(command[:end]))]
     for arg in command[end:]:
         kind = type(arg)
         if kind is bytes:
@@ -34,6 +34,7 @@ def packed(command: Sequence[Any]) -> bytes | None:
 
 
 @lru_cache(maxsize=512)
-def _head(*parts: str | int) -> bytes:
+def _head(parts: tuple[Any, ...]) -> bytes:
     """Return the part of a call that is the same each time: a script and the keys of some queues."""
-    return b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in (str(part).encode() for part in parts))
+    encoded = (part if isinstance(part, bytes) else str(part).encode() for part in parts)
+    return b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded)

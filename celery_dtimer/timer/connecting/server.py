@@ -93,7 +93,16 @@ class Server:
             # Looked up now: in a worker of greenlets, it is not Python's own.
             time.sleep(pause)
             pause = min(LOOK_LAST, 2 * pause)
-        return [_reply(client, reply) for reply in replies]
+        return [self._reply(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+    def _reply(self, reply: Exception) -> Exception:
+        """Return a reply that is an error in our terms, or raise it if Redis did not answer."""
+        if isinstance(reply, UNAVAILABLE):
+            raise reply
+        if isinstance(reply, ResponseError):
+            leave_replica(self.client, reply)
+            return cluster_error(reply)
+        return reply
 
     def awaited(self, commands: Sequence[Command]) -> "tuple[Server, Sequence[Command]]":
         """Return the server that awaited calls send commands to, and the commands as they are sent."""
@@ -152,13 +161,3 @@ def _through(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
             pipe.execute_command(*command)
         replies: list[Any] = pipe.execute(raise_on_error=False)
     return replies
-
-
-def _reply(client: redis.Redis, reply: Any) -> Any:
-    """Return a reply with its error in our terms, or raise it if Redis did not answer."""
-    if isinstance(reply, UNAVAILABLE):
-        raise reply
-    if isinstance(reply, ResponseError):
-        leave_replica(client, reply)
-        return cluster_error(reply)
-    return reply

@@ -12,7 +12,7 @@ from celery_dtimer.timer.connecting.server import Command, Server
 from celery_dtimer.timer.connecting.steps import Sending, Steps, run
 from celery_dtimer.timer.connecting.url import TIMEOUT
 from celery_dtimer.timer.owners import DTIMER, Owner
-from celery_dtimer.timer.storing.failures import unavailable_named
+from celery_dtimer.timer.storing.failures import unavailable, unavailable_named
 from celery_dtimer.timer.storing.keys import Keys
 from celery_dtimer.timer.storing.replicas import Replication
 from celery_dtimer.timer.storing.scripts import NAMES, Call, load
@@ -86,9 +86,7 @@ class Calls:
         Raises:
             TimerUnavailableError: Redis did not answer, or refused the call.
         """
-        with unavailable_named(
-            call.args[NAMED[call.script.name]] if call.script.name in NAMED else call.script.name, *event_ids
-        ):
+        try:
             for _ in range(MOST_QUESTIONS):
                 replies = yield from self.run_all_steps([call], behind, patience=TIMEOUT)
                 reply = replies[0]
@@ -98,6 +96,10 @@ class Calls:
                     return replies if behind else reply
                 call = self._with_queues(call, reply)
             raise RedisError(f"{call.script.name} met its event in another queue {MOST_QUESTIONS} times")
+        except (RedisError, OSError) as exc:
+            # Not with a context, which would cost every call.
+            name = call.script.name
+            raise unavailable(exc, call.args[NAMED[name]] if name in NAMED else name, *event_ids) from exc
 
     def ask_each(self, calls: Mapping[str, Call], replies: dict[str, Any]) -> None:
         """Send calls in one round trip, and those that ask for keys of other queues in further ones.
@@ -153,6 +155,8 @@ class Calls:
             server, [*(self._command(call, "EVALSHA") for call in calls), *behind], together, patience
         )
         for i, call in enumerate(calls):
+            if not isinstance(replies[i], ResponseError):
+                continue
             if isinstance(replies[i], NoScriptError):
                 # EVAL keeps the script for the next time.
                 again = Sending(server, [self._command(call, "EVAL"), *behind], together, patience)

@@ -33,22 +33,27 @@ def unavailable_named(operation: str, *event_ids: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        is_post = operation == "post"
-        named = f"{event_ids[0]} and {len(event_ids) - 1} more" if len(event_ids) > 1 else "".join(event_ids)
-        what = f"event {named}" if is_post else f"the {operation}{f' of {named}' if event_ids else ''}"
-        if _is_full(exc):
-            refused = MAKE_ROOM if is_post else what
-            raise TimerFullError(f"the timer's Redis is at its maxmemory and refused {refused}") from exc
-        asked = not isinstance(exc, NotAskedError)
-        if is_post:
-            outcome = f"may or may not be stored. {POST_AGAIN}" if asked else "is not stored"
-        elif not asked:
-            outcome = "did not happen"
-        else:
-            outcome = "has no answer, and changed nothing" if operation in READS else "may or may not have happened"
-        raise TimerUnavailableError(
-            f"the timer's Redis {_failed(exc)}: {what} {outcome}", event_ids=event_ids, asked=asked
-        ) from exc
+        raise unavailable(exc, operation, *event_ids) from exc
+
+
+def unavailable(exc: Exception, operation: str, *event_ids: str) -> TimerFullError | TimerUnavailableError:
+    """Return one of redis-py's errors as ours, which names the operation or the post."""
+    is_post = operation == "post"
+    named = f"{event_ids[0]} and {len(event_ids) - 1} more" if len(event_ids) > 1 else "".join(event_ids)
+    what = f"event {named}" if is_post else f"the {operation}{f' of {named}' if event_ids else ''}"
+    if _is_full(exc):
+        refused = MAKE_ROOM if is_post else what
+        return TimerFullError(f"the timer's Redis is at its maxmemory and refused {refused}")
+    asked = not isinstance(exc, NotAskedError)
+    if is_post:
+        outcome = f"may or may not be stored. {POST_AGAIN}" if asked else "is not stored"
+    elif not asked:
+        outcome = "did not happen"
+    else:
+        outcome = "has no answer, and changed nothing" if operation in READS else "may or may not have happened"
+    return TimerUnavailableError(
+        f"the timer's Redis {_failed(exc)}: {what} {outcome}", event_ids=event_ids, asked=asked
+    )
 
 
 def _is_full(exc: Exception) -> bool:

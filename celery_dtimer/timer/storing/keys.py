@@ -5,6 +5,7 @@ All keys of a shard share one hash tag, so that a script may touch them together
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from celery_dtimer.timer.options import NAMESPACE
 from celery_dtimer.timer.owners import DTIMER, Owner
@@ -69,10 +70,7 @@ class Keys:
 
     def named(self, names: Iterable[str], queues: Sequence[str]) -> tuple[str, ...]:
         """The keys of a script: those that its header names, then those of some queues."""
-        keys = [self.prefix + name for name in names]
-        for queue in queues:
-            keys += (self.due(queue), self.lease(queue), self.wake(queue))
-        return tuple(keys)
+        return _named(self.prefix, tuple(names), tuple(queues))
 
     def due(self, queue: str) -> str:
         """Sorted set of waiting events to their instants, in milliseconds."""
@@ -89,3 +87,10 @@ class Keys:
     def type_of(self, key: str) -> str | None:
         """The type that a key has, or None if none can be told."""
         return TYPES.get(key.removeprefix(self.prefix).partition(":")[0])
+
+
+@lru_cache(maxsize=512)
+def _named(prefix: str, names: tuple[str, ...], queues: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the keys of a script, which are the same from call to call."""
+    of_queues = (f"{prefix}{name}:{queue}" for queue in queues for name in ("due", "lease", "wake"))
+    return (*(prefix + name for name in names), *of_queues)
