@@ -92,15 +92,16 @@ class Capacity:
         self._seconds[name] = max(seconds, before + WEIGHT * (seconds - before))
 
     def started(self) -> None:
-        """Count one of the timer's tasks that was handed to the pool."""
+        """Count one of the timer's tasks that the pool has started."""
         self._pace.started += 1
 
     def mark(self, round_trip: float) -> float:
         """The number of tasks, in the pool and before it, above which nothing is claimed yet; infinite for long tasks.
 
-        Many are claimed at once then, as many as are started in CLAIM_HORIZON and the time that a claim takes, in
-        seconds: half of that horizon is left when it begins.
+        Many are claimed at once then, as many as are started in CLAIM_HORIZON and the time that a claim takes: half of
+        that horizon is left when it begins. It may have to wait for a ``round_trip``, in seconds, that is under way.
         """
+        round_trip *= 2
         pace = self._pace.per_second()
         self._high = min(UNLIMITED, int(pace * (CLAIM_HORIZON + round_trip)))
         low = min(pace * (CLAIM_HORIZON / 2 + round_trip), self.most / 2)

@@ -98,7 +98,7 @@ class Dispatcher(Steered):
         Watch(
             ours=guarded(is_ours, otherwise=False),
             before_start=guarded(wait_before_start, otherwise=None),
-            on_accepted=guarded(requests.started, otherwise=None),
+            on_accepted=guarded(lambda request: self._on_accepted(requests, request), otherwise=None),
             on_cancelled=guarded(self._channel.on_cancelled, otherwise=None),
             on_ran=guarded(self._capacity.ran, otherwise=None),
             on_free=guarded(self._on_free, otherwise=None),
@@ -253,7 +253,6 @@ class Dispatcher(Steered):
         if self._earliness.must_wait(entry.prepared):
             wait_for(entry.prepared)
         elif self._inbox.take(entry):  # else pause() was faster, or something shorter came
-            self._capacity.started()
             self._channel.fire(entry.prepared)
         return True
 
@@ -263,6 +262,10 @@ class Dispatcher(Steered):
         return overdue >= PATIENCE_MS / 1000 and self._capacity.share() > 0
 
     # --- called in any thread
+
+    def _on_accepted(self, requests: Requests, request: Any) -> None:
+        requests.started(request)
+        self._capacity.started()
 
     def _on_free(self) -> None:
         """A task has ended: fire the next entry, or claim."""

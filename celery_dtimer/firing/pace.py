@@ -2,18 +2,18 @@
 
 import time
 
-#: Seconds after which the pace is looked at again, and after which only that look counts.
+#: Seconds after which the pace is looked at again, and after which a lower one counts alone.
 SHORTEST, LONGEST = 0.02, 0.1
 
 
 class Pace:
-    """The pace of one worker. Its thread that fires counts, and its listener's thread asks.
+    """The pace of one worker. Its pool's threads count, and its listener's thread asks.
 
     A worker that runs dry between two claims has a pace that is too low. It rises from claim to claim all the same, as
     long as each brings more than was started since the last one.
 
     Attributes:
-        started: Number of the timer's tasks that were handed to the pool, or ended otherwise.
+        started: Number of the timer's tasks that the pool has started; two threads may count one for two.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,8 @@ class Pace:
         elapsed = now - self._looked_at
         if elapsed >= SHORTEST:
             latest = (count - self._counted) / elapsed
-            self._per_second += min(1.0, elapsed / LONGEST) * (latest - self._per_second)
+            # It rises at once, or a worker that is far from Redis would run dry again and again until it has risen.
+            weight = 1.0 if latest > self._per_second else min(1.0, elapsed / LONGEST)
+            self._per_second += weight * (latest - self._per_second)
             self._looked_at, self._counted = now, count
         return self._per_second

@@ -217,8 +217,10 @@ class ShardListener:
         """Return the replies to calls that are sent now."""
         replies = run(self.store.run_all_steps(calls))
         received = time.monotonic()
-        self.round_trip += WEIGHT * (min(received - now, MOST_ROUND_TRIP) - self.round_trip)
-        self.leases.confirm_at = received + LINGER
+        latest = min(received - now, MOST_ROUND_TRIP)
+        self.round_trip += (WEIGHT if self.round_trip else 1.0) * (latest - self.round_trip)
+        # A claim would wait for a round trip with nothing but confirms: half of the time there is none.
+        self.leases.confirm_at = received + max(LINGER, self.round_trip)
         return replies
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
