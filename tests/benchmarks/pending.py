@@ -35,7 +35,7 @@ class Contender(depth.Contender):
     def __init__(self, server: RedisServer, payload: bytes, most: int) -> None:
         self.timer = DTimer(server.url)
         self.payload = payload
-        self.filling = Filling(self.timer, payload, most)
+        self.filling = Filling(self.timer, server.client(socket_timeout=60), payload, most)
         # What stands in the place of events that were cancelled, by their number.
         self.replaced: dict[int, str] = {}
 

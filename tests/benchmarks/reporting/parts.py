@@ -37,7 +37,7 @@ PARTS: dict[str, Sequence[Step]] = {
     "lateness": [
         Step(
             "lateness.py",
-            78,
+            85,
             "--pools prefork,threads,solo --events 150 --span 3 --rounds 3",
             14,
             "--pools prefork,threads --events 60 --span 1 --rounds 1",
@@ -66,8 +66,8 @@ PARTS: dict[str, Sequence[Step]] = {
         ),
     ],
     "pending": [Step("pending.py", 70, "--calls 60", 8)],
-    "listeners": [Step("listeners.py", 50, "--seconds 3 --idle 3", 14)],
-    "memory": [Step("memory.py", 8, "--events 20000", 5, "--events 1500")],
+    "listeners": [Step("listeners.py", 70, "--seconds 3 --idle 3", 14)],
+    "memory": [Step("memory.py", 12, "--events 15000", 5, "--events 1500 --posts 100")],
     "beside": [
         Step("beside.py", 50, "--install", measures=False),
         Step("beside.py", 230, "--seconds {seconds}", 45),
