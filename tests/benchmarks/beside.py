@@ -67,6 +67,8 @@ class Beside:
         """Measure contenders in turn; a failure of one is told, and the rest goes on."""
         for one in contenders:
             self._guarded(what, one, measure)
+            # Whoever has no more patience has what there is.
+            self.kept(self.given.json)
 
     def _guarded(self, what: str, one: Contender, measure: Callable[[Contender], None]) -> None:
         if self.installed[one.peer].failure:
@@ -86,7 +88,6 @@ class Beside:
             leaders = [one for one in self.contenders if one.leads]
             self._each("posts", leaders, self._posts)
             self._each("work", self.contenders, self._work)
-            self.kept(self.given.json)
             if not self.given.quick:
                 with ThreadPoolExecutor(AT_A_TIME) as pool:
                     wanted = [one for one in self.contenders if one.leads or one.late_only]

@@ -197,9 +197,10 @@ def main() -> None:
                 for name, measure in ways.items():
                     for figure, value in measure().items():
                         figures.setdefault(f"{name} {figure}".strip(), []).append(value)
+                    # Whoever has no more patience has what there is.
+                    keep(arguments.json, b.server, figures)
             for name in ways:
                 print(told(name, figures), flush=True)
-            keep(arguments.json, b.server, figures)
 
 
 if __name__ == "__main__":

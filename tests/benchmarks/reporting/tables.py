@@ -167,17 +167,17 @@ def peers(run: Run) -> str:
     for name in sorted(names, key=lambda name: -(run.median("beside", f"{name} drain") or 0)):
         figure = {
             what: run.median("beside", f"{name} {what}")
-            for what in ("drain", "posts", "posts ratio", "bulk", "bulk ratio", "bytes", "idle")
+            for what in ("drain", "posts", "posts ratio", "bulk", "bulk ratio", "bytes", "bytes of words", "idle")
         }
         late = [number(run.quantile("beside", f"{name} lateness", p), "{:,.1f}", 1000) for p in (50, 99)]
         rows.append(
             [f"{shown(name)} {versions.get(name.split()[0], '')}".strip(), number(figure["drain"]), " / ".join(late),
              f"{number(figure['posts'])} ({number(figure['posts ratio'], '{:.2f}')})",
              f"{number(figure['bulk'])} ({number(figure['bulk ratio'], '{:.2f}')})" if figure["bulk"] else MISSING,
-             number(figure["bytes"]), number(figure["idle"], "{:.1f}")]
+             f"{number(figure['bytes'])} / {number(figure['bytes of words'])}", number(figure["idle"], "{:.1f}")]
         )  # fmt: skip
     head = ["queue", "drained a second", "late p50 / p99, ms", "posts a second (to raw)", "in bulk (to raw)"]
-    return table([*head, "bytes", "idle commands a second"], rows)
+    return table([*head, "bytes: random text / words", "idle commands a second"], rows)
 
 
 def notes(run: Run) -> str:

@@ -88,15 +88,15 @@ def _beside_bullmq(run: Run) -> float | None:
     return ratio(run.median("beside", f"{ALONE} drain"), best)
 
 
-def _bytes(*, of_celery: bool) -> Callable[[Run], float | None]:
+def _bytes(kept: str, *, of_celery: bool) -> Callable[[Run], float | None]:
     """Ours to the smallest of the peers with Celery's message, or of the others."""
 
     def compared(run: Run) -> float | None:
-        peers = [name.removesuffix(" bytes") for name in run.names("beside") if name.endswith(" bytes")]
+        peers = [name.removesuffix(f" {kept}") for name in run.names("beside") if name.endswith(f" {kept}")]
         others = [peer for peer in peers if not peer.startswith("celery-dtimer")]
         chosen = [peer for peer in others if (peer.split()[0] in CELERY_MESSAGES) == of_celery]
-        found = [run.median("beside", f"{peer} bytes") for peer in chosen]
-        return ratio(run.median("beside", "celery-dtimer bytes"), min((each for each in found if each), default=None))
+        found = [run.median("beside", f"{peer} {kept}") for peer in chosen]
+        return ratio(run.median("beside", f"celery-dtimer {kept}"), min((each for each in found if each), default=None))
 
     return compared
 
@@ -212,15 +212,23 @@ def _targets() -> Iterator[Target]:
         "memory",
         1,
         False,
-        _bytes(of_celery=True),
+        _bytes("bytes", of_celery=True),
     )
     yield Target(
-        "the same to the smallest of other queues with the same text",
+        "the same to the smallest of other queues, a random text in each",
         "beside",
         "memory",
         1,
         False,
-        _bytes(of_celery=False),
+        _bytes("bytes", of_celery=False),
+    )
+    yield Target(
+        "the same with a text of English words",
+        "beside",
+        "memory",
+        1,
+        False,
+        _bytes("bytes of words", of_celery=False),
     )
 
 
