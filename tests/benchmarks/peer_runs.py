@@ -127,15 +127,17 @@ class Runs:
             RuntimeError: The worker ended.
         """
         self.post("post", [time.time()])
-        self._wait(1, PATIENCE)
-        if not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE:
+        self._wait(1, PATIENCE, worker)
+        if not alive(worker):
             raise RuntimeError(error_of(self._log.read_text()))
         self._notes.write_text("")
 
-    def _wait(self, count: int, seconds: float) -> None:
-        """Wait until so many jobs have run, or so long."""
+    def _wait(self, count: int, seconds: float, worker: psutil.Process | None = None) -> None:
+        """Wait until so many jobs have run, or so long, or until the worker has ended."""
         until = time.monotonic() + seconds
         while self._notes.read_bytes().count(b"\n") < count and time.monotonic() < until:
+            if worker and not alive(worker):
+                return
             time.sleep(0.02)
 
     def lateness(self, events: int, span: float) -> tuple[list[float], int]:
@@ -249,6 +251,11 @@ def error_of(output: str) -> str:
 def tree(process: psutil.Process) -> list[psutil.Process]:
     """A process and all that it started."""
     return [process, *process.children(recursive=True)]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
