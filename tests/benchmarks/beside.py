@@ -35,11 +35,11 @@ from rig.servers import RedisServer
 #: A job that ran less than this before its time, in seconds, is not early: some round instants to milliseconds.
 ROUNDED = 0.001
 
-#: Seconds that are left for drains after memory and idle commands.
-DRAINS = 60
+#: Seconds that are left for drains after memory and idle commands, if any contender has more than one.
+DRAINS = 50
 
 #: Contenders whose memory and idle commands are measured at a time: they mostly wait.
-AT_A_TIME = 4
+AT_A_TIME = 6
 
 
 def chosen(given: argparse.Namespace) -> list[Contender]:
@@ -153,7 +153,7 @@ class Beside:
         return runs
 
     def _idle(self, one: Contender) -> None:
-        if time.monotonic() > self.until - DRAINS:
+        if time.monotonic() > self.until - (DRAINS if any(each.rounds > 1 for each in self.contenders) else 0):
             raise TimeoutError("no time was left")
         figures = self.figures[one.name]
         with ExitStack() as stack:
