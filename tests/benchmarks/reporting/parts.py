@@ -33,7 +33,7 @@ class Step:
 HALF, HALF_OF_SOLO = 100, 50
 
 PARTS: dict[str, Sequence[Step]] = {
-    "posting": [Step("posting.py", 25, "", 6, "--posts 300 --rounds 3")],
+    "posting": [Step("posting.py", 25, "", 8, "--posts 300 --rounds 3")],
     "lateness": [
         Step(
             "lateness.py",
@@ -65,7 +65,7 @@ PARTS: dict[str, Sequence[Step]] = {
             "--pools prefork --without-plain --workers 1,2 --latencies 0,1,5,20 --events 1500 --rounds 2",
         ),
     ],
-    "pending": [Step("pending.py", 70, "--calls 60", 8)],
+    "pending": [Step("pending.py", 80, "--calls 60", 8)],
     "listeners": [Step("listeners.py", 70, "--seconds 3 --idle 3", 14)],
     "memory": [Step("memory.py", 12, "--events 15000", 5, "--events 1500 --posts 100")],
     "beside": [
