@@ -10,7 +10,7 @@ from celery_dtimer.extension import extension_of
 from celery_dtimer.posting.known import Call, call_of, learn
 from celery_dtimer.posting.options import POSTING_OPTION
 from celery_dtimer.posting.posting import Posting
-from celery_dtimer.posting.result import TimerResult, posted, timed
+from celery_dtimer.posting.result import TimerResult, posted
 from celery_dtimer.posting.storing import store
 from celery_dtimer.posting.template import Lesson
 from celery_dtimer.timer.checks import check_id, check_payload
@@ -100,5 +100,5 @@ def _post(
     result.ignored = task.ignore_result
     if parent is not None:
         parent.add_trail(result)
-    made: TimerResult[Any] = posted(timed(result), app)
+    made: TimerResult[Any] = posted(result, app)
     return made

@@ -137,9 +137,13 @@ def _instant(if_due_at: datetime | str | None) -> int | None:
     return None if if_due_at is None else eta_of(if_due_at, "if_due_at")
 
 
+#: Has the timer's methods; a union of them would be made anew at each question.
+_TIMED = (TimerResult, NeverPosted)
+
+
 def timed(result: Any) -> Any:
     """Give a result the timer's methods, and keep its class: an AbortableAsyncResult, or one of the user's own."""
-    if isinstance(result, AsyncResult) and not isinstance(result, TimerResult | NeverPosted):
+    if isinstance(result, AsyncResult) and not isinstance(result, _TIMED):
         result.__class__ = timed_class(type(result))
     return result
 

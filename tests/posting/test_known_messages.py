@@ -1,5 +1,6 @@
 """Messages that are made of what is known of their task: byte for byte those of Celery, or made by Celery."""
 
+import asyncio
 import datetime as dt
 import decimal
 import enum
@@ -85,7 +86,7 @@ arguments = st.lists(values, max_size=4).map(tuple)
 keywords = st.dictionaries(st.text("abcü'_", min_size=1, max_size=5), values, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     arguments | keywords | values, st.sampled_from([None, 0, 1, 5, 40, 100, 1024]), st.sampled_from([None, *range(6)])
 )
@@ -166,7 +167,7 @@ NEVER_KNOWN = {"expires", "compression"}
 timer_options = st.fixed_dictionaries({}, optional={"tags": st.just(["a", "b"]), "max_redeliveries": st.just(3)})
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(task_options, timer_options, arguments, keywords)
 @example({}, {}, (1, "two"), {})
 @example({}, {}, (), {"a": "'%s'"})
@@ -194,6 +195,25 @@ def test_from_the_third_post_on_messages_are_made_of_what_is_known(add, made_by_
     add.post([1], {"y": 2}, delay=60, task_id="mine")
     add.post_many([(number,) for number in range(5)], delay=60)
     assert [event.id for event in made_by_celery] == [event.id for event in made_by_celery][:2]
+
+
+def test_awaited_posts_are_made_of_what_is_known_too(add, made_by_celery, timer):
+    async def posted():
+        return [await add.apost_in(60, 1) for _ in range(4)]
+
+    results = asyncio.run(posted())
+    assert len(made_by_celery) == 2
+    assert len({timer.peek(result.id).payload for result in results}) == 1
+
+
+def test_redis_as_the_backend_listens_for_the_result_of_each_post(make_app, redis_url, made_by_celery):
+    app = make_app(dtimer_url=redis_url, result_backend=redis_url)
+    task = app.task(name="task")(anything)
+    results = [task.post_in(60) for _ in range(4)]
+    assert len(made_by_celery) == 2
+    channels = {app.backend.get_key_for_task(result.id) for result in results}
+    assert channels <= app.backend.result_consumer.subscribed_to
+    app.backend.result_consumer.stop()
 
 
 def test_a_post_of_what_is_known_has_a_result_and_is_counted_and_told_of(add, made_by_celery, timer):
@@ -310,7 +330,7 @@ def patched_shadow_name(app, task, monkeypatch):
     monkeypatch.setattr(type(task), "shadow_name", lambda self, args, kwargs, options: "trace", raising=False)
 
 
-def before_publish(app, task, monkeypatch):
+def before_publish(app, task, monkeypatch=None):
     def receive(headers, **more):
         headers["trace"] = "on"
 
@@ -407,6 +427,22 @@ def routes(app, task):
     app.conf.update(task_routes={"learned": {"queue": "routed"}})
 
 
+def no_routes(app, task):
+    app.conf.update(task_routes=None)
+
+
+def queue_as_it_was(app, task):
+    app.amqp.queues.add(app.amqp.queues.new_missing(app.conf.task_default_queue))
+
+
+def heeded(app, task):
+    task.ignore_result = False
+
+
+def nobody_before(app, task):
+    disconnect_ours()
+
+
 def appended_route(app, task):
     app.amqp.router.routes = [lambda name, args, kwargs, options, task=None: {"queue": f"routed {args[0]}"}]
 
@@ -486,6 +522,29 @@ def test_what_changes_counts_from_the_next_post_on(app, learned, monkeypatch, ch
     assert after == [outcome(lambda: learned.post(args, delay=60, **BY_CELERY))] * 4
     # How a value is serialized changed before the first post of these arguments; Celery 5.5 has no such levels.
     assert after[0] != before or change in (kind_of_values, fewer_levels)
+
+
+#: Those that an app can go through again and again.
+REPEATED = (
+    *(default_queue, routes, no_routes, queue_of_a_topic, queue_as_it_was, ignored, heeded, shorter, fewer_levels),
+    *(other_serializer, limits, before_publish, nobody_before),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(REPEATED), max_size=6), st.integers(1, 3))
+def test_after_any_changes_messages_are_those_that_celery_makes(make_app, redis_url, changes, posts):
+    app = make_app(dtimer_url=redis_url)
+    task = app.task(name="learned")(anything)
+    try:
+        for change in (None, *changes, None):
+            if change is not None:
+                change(app, app.tasks["learned"])
+            args = (["a", {"b": [posts]}], "it's")
+            made = [outcome(lambda args=args: task.post(args, delay=60)) for _ in range(posts)]
+            assert made == [outcome(lambda args=args: task.post(args, delay=60, **BY_CELERY))] * posts
+    finally:
+        disconnect_ours()
 
 
 def test_routers_of_ones_own_are_asked_once_for_each_post(make_app, redis_url, made_by_celery):
