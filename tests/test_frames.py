@@ -10,7 +10,7 @@ from celery_dtimer import get_timer
 from celery_dtimer.posting.result import TimerResult
 
 #: Most functions of ours on each way.
-POST, CANCEL, FIRE, CONFIRM = 10, 6, 4, 7
+POST, CANCEL, FIRE, CONFIRM = 10, 6, 4, 9
 
 
 @pytest.fixture

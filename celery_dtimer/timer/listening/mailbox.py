@@ -39,13 +39,17 @@ class Mailbox:
     def put(self, note: object) -> None:
         """Add a note, and wake the loop. Never waits."""
         self._notes.append(note)
-        self._ring()
+        # Unset before the notes are taken: what was added while the bell was rung is among them.
+        if not self._is_rung:
+            self._is_rung = True
+            self._bell.put(True)
 
     def leave(self, note: object, patience: float) -> None:
         """Add a note that may wait for so many seconds: the loop is woken only if it sleeps for longer."""
         self._notes.append(note)
-        if self._looks_at > time.monotonic() + patience:
-            self._ring()
+        if not self._is_rung and self._looks_at > time.monotonic() + patience:
+            self._is_rung = True
+            self._bell.put(True)
 
     def take(self, until: float) -> Iterator[Any]:
         """Sleep until a monotonic instant or until there is a note, and take what is there then."""
@@ -62,12 +66,6 @@ class Mailbox:
         self._is_rung = False
         while self._notes:
             yield self._notes.popleft()
-
-    def _ring(self) -> None:
-        # Unset before the notes are taken: what was added while the bell was rung is among them.
-        if not self._is_rung:
-            self._is_rung = True
-            self._bell.put(True)
 
 
 class _WithoutLocks:

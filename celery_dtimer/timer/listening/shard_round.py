@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -187,7 +186,8 @@ class ShardListener:
         if not self._loaded:
             self.store.load_scripts()
             self._loaded = True
-        replies = self._sent(calls, now) if calls else []
+        replies = run(self.store.run_all_steps(calls)) if calls else []
+        self._took(calls, now)
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
             leases.answered(sum(len(verdicts) for _, verdicts in groups))
@@ -213,15 +213,15 @@ class ShardListener:
         if failures:
             raise self.store.explained(calls[replies.index(failures[0])], failures[0])
 
-    def _sent(self, calls: Sequence[Call], now: float) -> list[Any]:
-        """Return the replies to calls that are sent now."""
-        replies = run(self.store.run_all_steps(calls))
+    def _took(self, calls: Sequence[Call], asked: float) -> None:
+        """Note how long a round trip took, if there was one."""
+        if not calls:
+            return
         received = time.monotonic()
-        latest = min(received - now, MOST_ROUND_TRIP)
+        latest = min(received - asked, MOST_ROUND_TRIP)
         self.round_trip += (WEIGHT if self.round_trip else 1.0) * (latest - self.round_trip)
         # A claim would wait for a round trip with nothing but confirms: half of the time there is none.
         self.leases.confirm_at = received + max(LINGER, self.round_trip)
-        return replies
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
