@@ -56,13 +56,14 @@ class Filling:
         self._copy = client.register_script(COPY)
 
     def fill_up_to(self, count: int) -> None:
-        """Make events until there are so many copies, and try some of them."""
+        """Make events until there are so many copies, and try some of the new ones: of others, some are cancelled."""
+        first = self.count
         while self.count < count:
             portion = min(A_CALL, count - self.count)
             self._copy(self._keys, (self._record, self.count, portion, self._from_ms, repr(self._step_ms)))
             self.count += portion
         assert self._timer.count().pending == count + 1
-        for number in (0, count // 2, count - 1):
+        for number in (first, (first + count) // 2, count - 1):
             found = self._timer.peek(id_of(number))
             assert found is not None
             assert found.state == "pending"
