@@ -200,10 +200,9 @@ def _targets() -> Iterator[Target]:
         False,
         _most("listeners", "256 ahead calls", "256 now calls"),
     )
-    # As it was before: a prefork worker has room for eight, in its two processes, and claims as they become free.
-    for pool, bound in (("prefork", 1.2), ("threads", 0.5)):
+    for pool in ("prefork", "threads"):
         what = f"calls an event in a drain, {pool}"
-        yield Target(what, "drain", drain, bound, False, _most("drain", f"{pool} posted calls"))
+        yield Target(what, "drain", drain, 0.5, False, _most("drain", f"{pool} posted calls"))
     yield Target("idle commands a second, one listener", "listeners", alone, 1, False, _most("listeners", "1 idle"))
     yield Target("the same of each of 256", "listeners", alone, 1, False, _most("listeners", "256 idle"))
     yield Target(
