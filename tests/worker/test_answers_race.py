@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,9 @@ THREADS = 3
 
 #: Seconds ahead of an event's time in which it is cancelled or moved: workers claim it in the last 10 ms.
 AHEAD = 0.03
+
+#: Part of the events of which a racer waits until they are due: by then, most of them have ended.
+LATE = 0.05
 
 #: Seconds until the first event is due, for each post: these take a millisecond or two.
 SOON = 0.0025
@@ -50,6 +54,8 @@ class Racer(threading.Thread):
             return
         self.left[event.id] = left - 1
         kind = self.chance.choice(["cancel", "move", "run_now", "cancel as seen"])
+        if self.chance.random() < LATE:
+            time.sleep(max(0.0, event.due_at.timestamp() - time.time()) + self.chance.uniform(0, 0.01))
         if kind == "move":
             answer = self.timer.change_delay(event.id, self.chance.uniform(0, 0.5))
         elif kind == "run_now":
