@@ -164,7 +164,7 @@ def peers(run: Run) -> str:
         for name in run.names("beside")
         if name.endswith((" drain", " posts", " bytes", " lateness"))
     }
-    for name in sorted(names, key=lambda name: -(run.median("beside", f"{name} drain") or 0)):
+    for name in sorted(names, key=lambda name: (-(run.median("beside", f"{name} drain") or 0), name)):
         figure = {
             what: run.median("beside", f"{name} {what}")
             for what in ("drain", "posts", "posts ratio", "bulk", "bulk ratio", "bytes", "bytes of words", "idle")
