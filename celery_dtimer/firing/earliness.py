@@ -49,5 +49,6 @@ def wait_before_start(request: Any) -> None:
 
 
 def _sleep_until(due: float) -> None:
+    # For less than a millisecond (LEAD in dispatcher.py): a poll of the hub counts in whole ones, and would be late.
     while (early := due - time.monotonic()) > 0:
         time.sleep(early)
