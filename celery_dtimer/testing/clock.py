@@ -4,7 +4,7 @@ It stands still until it is set. So all that a script decides by the time, such 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -68,10 +68,17 @@ class ClockedServer(Server):
         client: redis.Redis = self._server.client
         return client
 
-    def send(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> list[Any]:
+    def send(
+        self,
+        commands: Sequence[Command],
+        *,
+        together: bool = False,
+        patience: float = 0.0,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[Any]:
         """Send commands, see ``Server.send``; a cluster's are sent to the server of a key."""
         replies: list[Any] = self._server.send(
-            [in_test_time(command) for command in commands], together=together, patience=patience
+            [in_test_time(command) for command in commands], together=together, patience=patience, meanwhile=meanwhile
         )
         return replies
 

@@ -127,7 +127,7 @@ def test_what_is_old_is_dropped_with_a_claim_and_looked_for_at_intervals(timer, 
     monkeypatch.setattr(
         type(timer.shards[0]),
         "run_all_steps",
-        lambda self, calls: batches.append([call.script.name for call in calls]) or send(self, calls),
+        lambda self, calls, **how: batches.append([call.script.name for call in calls]) or send(self, calls, **how),
     )
     listen(timer, parked_ttl=3600.0)
     wait_until(lambda: sum("claim" in batch for batch in batches) > 3, "some claims")

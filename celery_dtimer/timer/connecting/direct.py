@@ -5,7 +5,7 @@ do beside is repeating, which a timer never does, parsing, which a script's repl
 for those who watch: as long as somebody does, calls go through the client, and are seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -52,8 +52,12 @@ class Direct:
             and (encoder.encoding, encoder.encoding_errors) == ("utf-8", "strict")
         )
 
-    def send(self, commands: Sequence[Any]) -> list[Any] | None:
+    def send(self, commands: Sequence[Any], meanwhile: Callable[[], None] | None = None) -> list[Any] | None:
         """Send calls of scripts in one round trip; a refused one has its ResponseError for a reply.
+
+        Args:
+            commands: The calls, as ``execute_command`` takes them.
+            meanwhile: Called while Redis works on them.
 
         Returns:
             The replies; None, and nothing was sent, if it is for the client to send them.
@@ -73,6 +77,8 @@ class Direct:
         replies: list[Any] = []
         try:
             connection.send_packed_command([b"".join(calls)])
+            if meanwhile is not None:
+                meanwhile()
             for _ in calls:
                 try:
                     replies.append(connection.read_response())

@@ -1,7 +1,7 @@
 """The server of a command: one Redis, the master that sentinels name, or, in cluster.py, the node of a slot."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -57,7 +57,14 @@ class Server:
         """The redis-py client."""
         return self._client
 
-    def send(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> list[Any]:
+    def send(
+        self,
+        commands: Sequence[Command],
+        *,
+        together: bool = False,
+        patience: float = 0.0,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[Any]:
         """Send commands on one connection, in one round trip; a refused one has its ResponseError for a reply.
 
         Waits for a connection if all that the client may have are in use.
@@ -66,6 +73,7 @@ class Server:
             commands: Each as ``execute_command`` takes it.
             together: Send all commands behind a redirected one again too.
             patience: Seconds to wait for a cluster that is changing and carries none of them out.
+            meanwhile: Called while Redis works on them, if there is such a moment: one that this thread would wait for.
 
         Raises:
             redis.RedisError, OSError: Redis did not answer; each may or may not have been carried out.
@@ -77,7 +85,7 @@ class Server:
         pause = LOOK_FIRST
         while True:
             try:
-                replies = self._direct.send(commands)
+                replies = self._direct.send(commands, meanwhile)
                 if replies is None:
                     replies = _through(client, commands)
                 break

@@ -1,7 +1,7 @@
 """The node of a Redis Cluster that serves a slot: commands are sent there, and after it when the slot has moved."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -47,8 +47,16 @@ class Slot(Server):
         """
         return run(self._cluster.owner_steps(self._slot)).client
 
-    def send(self, commands: Sequence[Command], *, together: bool = False, patience: float = 0.0) -> list[Any]:
+    def send(
+        self,
+        commands: Sequence[Command],
+        *,
+        together: bool = False,
+        patience: float = 0.0,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[Any]:
         """Send commands to the slot's node, see ``Server.send``; those that it turns away are sent to another."""
+        del meanwhile  # an answer that comes late is doubted: nothing else may take that time
         return run(self.send_steps(commands, together=together, patience=patience))
 
     def send_steps(

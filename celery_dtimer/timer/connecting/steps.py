@@ -6,7 +6,7 @@ result. ``run`` does it in the caller's thread, ``run_awaited`` on an event loop
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from celery_dtimer.timer.connecting.links import links_of
@@ -22,6 +22,7 @@ class Sending(NamedTuple):
     commands: Sequence[Command]
     together: bool = False
     patience: float = 0.0
+    meanwhile: Callable[[], None] | None = None
 
 
 class Pause(NamedTuple):
@@ -63,7 +64,8 @@ def run(steps: Steps[T]) -> T:
         while True:
             try:
                 if isinstance(step, Sending):
-                    replies: Any = step.server.send(step.commands, together=step.together, patience=step.patience)
+                    server, commands, together, patience, meanwhile = step
+                    replies: Any = server.send(commands, together=together, patience=patience, meanwhile=meanwhile)
                 else:
                     replies = step.now()
             except BaseException as exc:  # noqa: BLE001 - the operation's own to handle, or to let pass

@@ -5,18 +5,16 @@ thread blocks on the wake lists, and puts a note when Redis hands it a token. Th
 instant of its promise: Redis wakes a blocked client up to 100 ms late. shard_round.py has the part of each shard.
 """
 
-import heapq
-import itertools
 import threading
 import time
 from functools import partial
-from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError
 
 from celery_dtimer.errors import DTimerError
 from celery_dtimer.timer.events import Delivery, Verdict
 from celery_dtimer.timer.listening.config import ListenerConfig, Room
+from celery_dtimer.timer.listening.handing_over import HandingOver
 from celery_dtimer.timer.listening.leases import LINGER
 from celery_dtimer.timer.listening.notes import Notes
 from celery_dtimer.timer.listening.outage import Outage
@@ -24,7 +22,6 @@ from celery_dtimer.timer.listening.quiet import Quiet
 from celery_dtimer.timer.listening.shard_round import RETRY_FIRST, ShardListener
 from celery_dtimer.timer.listening.sharers import Sharers
 from celery_dtimer.timer.listening.wake_thread import WakeThread
-from celery_dtimer.timer.shown import last_line, shown
 from celery_dtimer.timer.storing.namespace import Shards
 
 
@@ -56,9 +53,7 @@ class Listener(Notes):
         # Owned by the loop's thread from here on.
         self._claiming = True
         self._stopping = False
-        # Heap of deliveries claimed ahead, by the monotonic instant to deliver them at, each with what is delivered.
-        self._soon: list[tuple[float, int, Delivery, Any]] = []
-        self._taken = itertools.count()
+        self._soon = HandingOver(config, self.release)
         self._look_at: float | None = None
         self._quiet = Quiet(config.lead)
         self.outage = Outage(config.name, config.on_error)
@@ -71,6 +66,7 @@ class Listener(Notes):
                 config,
                 room=self._room,
                 take=self._take,
+                meanwhile=self._soon.meanwhile,
                 listen=partial(self._wake_thread.listen, number),
                 sharers=sharers,
             )
@@ -148,7 +144,7 @@ class Listener(Notes):
         while True:
             try:
                 self._collect()
-                if self._deliver_due():
+                if self._soon.hand_over():
                     self._quiet.delivered(time.monotonic())
                 self._look_after_deliveries()
             except Exception as exc:  # noqa: BLE001 - a defect of ours: the loop goes on, and the operator hears of it
@@ -179,6 +175,7 @@ class Listener(Notes):
     def _round(self, number: int) -> None:
         shard = self._shards[number]
         if time.monotonic() < shard.quiet_until and not self._stopping:
+            self._soon.meanwhile()
             return
         try:
             shard.round()
@@ -193,6 +190,8 @@ class Listener(Notes):
                 shard.recovered()
                 self._wake_thread.reconnect(number)
                 self.outage.recovered(number)
+        if shard.failures:
+            self._soon.meanwhile()  # it may have sent nothing
 
     def _collect(self) -> None:
         """Sleep until there is something to do, then take all notes from the mailbox."""
@@ -200,15 +199,15 @@ class Listener(Notes):
             self._note(note)
 
     def _rounds_wait_until(self) -> float:
-        return self._quiet.until(time.monotonic(), self._soon[0][0] if self._soon else None)
+        return self._quiet.until(time.monotonic(), self._soon.next_instant)
 
     def _next_instant(self) -> float:
         until = self._rounds_wait_until()
         instants = [max(until, min(shard.next_instant() for shard in self._shards))]
         if until:
             instants.append(until)  # a note may have come for a round
-        if self._soon:
-            instants.append(self._soon[0][0])
+        if (soon := self._soon.next_instant) is not None:
+            instants.append(soon)
         if self._look_at is not None:
             instants.append(self._look_at)
         return min(instants)
@@ -234,11 +233,8 @@ class Listener(Notes):
         elif order == "resume":
             self._claim(claiming=True)
         elif order in ("pause", "stop"):  # and "look" is done by the rounds that come now
-            for _, _, delivery, _ in self._soon:
+            for delivery in self._soon.give_back():
                 self._note(Verdict(delivery, "return", reason="its listener stopped"))
-            # Events that are delivered once are not in Redis any more: hand them over still when they are due.
-            self._soon = [entry for entry in self._soon if not entry[2].token]
-            heapq.heapify(self._soon)
             # One more claim, for nothing: it passes the promises on.
             self._claim(claiming=False)
             self._stopping = self._stopping or order == "stop"
@@ -258,34 +254,10 @@ class Listener(Notes):
         if not self._claiming or full:
             return Room(0)
         count, patient = self._config.room() if self._config.room is not None else Room(self.max_events)
-        return Room(min(self.max_events - held, count), patient)
+        return Room(min(self.max_events - held, count, self._soon.most_at_once(self.max_events)), patient)
 
     def _take(self, claimed: list[tuple[float, Delivery]]) -> None:
-        for due, delivery in claimed:
-            prepared = self._config.prepare(delivery, due)
-            if prepared is not None:
-                heapq.heappush(self._soon, (due - self._config.lead, next(self._taken), delivery, prepared))
-        self._deliver_due()
-
-    def _deliver_due(self) -> bool:
-        """Hand over the claimed deliveries that are due by now, all at once; return whether there were any."""
-        due = []
-        now = time.monotonic()
-        if self._soon and max(self._soon)[0] <= now:  # as in a flood: sorting is quicker than one pop after the other
-            due, self._soon = sorted(self._soon), []
-        while self._soon and self._soon[0][0] <= now:
-            due.append(heapq.heappop(self._soon))
-        if not due:
-            return False
-        try:
-            self._config.deliver([prepared for _, _, _, prepared in due])
-        except Exception as exc:  # noqa: BLE001 - whatever it raises is the error handler's
-            for _, _, delivery, _ in due:
-                self.release(
-                    delivery, backoff_ms=1000, reason=f"the handler failed: {shown(exc)}", error=last_line(exc)
-                )
-            self._config.on_error(exc)
-        return True
+        self._soon.take(claimed, self.max_events)
 
     def _look_after_deliveries(self) -> None:
         if self._config.look_after is not None:

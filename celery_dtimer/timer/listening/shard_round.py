@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -51,6 +52,7 @@ class ShardListener:
         config: See ListenerConfig.
         room: Returns the room for a claim now.
         take: Called with the claimed deliveries, each with its monotonic due instant.
+        meanwhile: Called while Redis works on a round's calls, if there is such a moment.
         listen: Called with the wake lists to block on from now on.
         sharers: The shards that share the rate of a catch-up limit.
 
@@ -71,6 +73,7 @@ class ShardListener:
         *,
         room: Callable[[], Room],
         take: Callable[[list[tuple[float, Delivery]]], None],
+        meanwhile: Callable[[], None],
         listen: Callable[[Sequence[str]], None],
         sharers: Sharers,
     ) -> None:
@@ -85,6 +88,7 @@ class ShardListener:
         self._config = config
         self._room = room
         self._take = take
+        self._meanwhile = meanwhile
         self._listen = listen
         self._old_parked = OldParked(store, config)
         self._sharers = sharers
@@ -98,6 +102,7 @@ class ShardListener:
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._interval = config.poll_interval
+        self._busy = 0.0  # seconds of this round that `meanwhile` took
 
     @property
     def owes_nothing(self) -> bool:
@@ -186,8 +191,7 @@ class ShardListener:
         if not self._loaded:
             self.store.load_scripts()
             self._loaded = True
-        replies = run(self.store.run_all_steps(calls)) if calls else []
-        self._took(calls, now)
+        replies = self._ask(calls, now)
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
             leases.answered(sum(len(verdicts) for _, verdicts in groups))
@@ -213,15 +217,25 @@ class ShardListener:
         if failures:
             raise self.store.explained(calls[replies.index(failures[0])], failures[0])
 
-    def _took(self, calls: Sequence[Call], asked: float) -> None:
-        """Note how long a round trip took, if there was one."""
+    def _ask(self, calls: Sequence[Call], asked: float) -> list[Any]:
+        """Send calls, and note how long the round trip took, if there was one."""
+        self._busy = 0.0
         if not calls:
-            return
+            self._meanwhile()
+            return []
+        replies = run(self.store.run_all_steps(calls, meanwhile=self._while_redis_works))
         received = time.monotonic()
-        latest = min(received - asked, MOST_ROUND_TRIP)
+        latest = min(received - asked - self._busy, MOST_ROUND_TRIP)
         self.round_trip += (WEIGHT if self.round_trip else 1.0) * (latest - self.round_trip)
         # A claim would wait for a round trip with nothing but confirms: half of the time there is none.
         self.leases.confirm_at = received + max(LINGER, self.round_trip)
+        self._while_redis_works()  # unless it was done
+        return replies
+
+    def _while_redis_works(self) -> None:
+        begun = time.monotonic()
+        self._meanwhile()
+        self._busy += time.monotonic() - begun
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
@@ -235,7 +249,8 @@ class ShardListener:
             self._interval = max(self._config.poll_interval, shared)
         deliveries = claimed.deliveries
         if claimed.wait is not None:
-            self._promised_at = received + claimed.wait
+            # From when Redis said it on: what was done meanwhile may have taken long.
+            self._promised_at = received - self._busy + claimed.wait
         self._report(claimed.damaged, [str(self.store.explained(call, ResponseError(e))) for e in claimed.errors])
         for delivery in claimed.unreadable:
             self.leases.put_aside(delivery)

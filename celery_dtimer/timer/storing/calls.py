@@ -1,6 +1,6 @@
 """One shard's calls: a script is sent with its keys; again if Redis does not know it, or it asks for more keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, Self
@@ -141,7 +141,12 @@ class Calls:
         return replace(call, keys=tuple(dict.fromkeys((*call.keys, *self.keys.named((), queues)))))
 
     def run_all_steps(
-        self, calls: Sequence[Call], behind: Sequence[Command] = (), *, patience: float = 0.0
+        self,
+        calls: Sequence[Call],
+        behind: Sequence[Command] = (),
+        *,
+        patience: float = 0.0,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Steps[list[Any]]:
         """Send calls in one round trip; a refused one has its error for a reply.
 
@@ -149,10 +154,11 @@ class Calls:
             calls: The calls.
             behind: Commands that follow the only call, see ``ask_steps``.
             patience: Seconds to wait for a cluster that is changing.
+            meanwhile: See ``Server.send``.
         """
         server, together = self.server, bool(behind)
         replies: list[Any] = yield Sending(
-            server, [*(self._command(call, "EVALSHA") for call in calls), *behind], together, patience
+            server, [*(self._command(call, "EVALSHA") for call in calls), *behind], together, patience, meanwhile
         )
         for i, call in enumerate(calls):
             if not isinstance(replies[i], ResponseError):
