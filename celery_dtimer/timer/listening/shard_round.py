@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -102,7 +101,8 @@ class ShardListener:
         self._promised_at: float | None = None
         self._claim_at = 0.0
         self._interval = config.poll_interval
-        self._busy = 0.0  # seconds of this round that `meanwhile` took
+        self._busy = 0.0  # seconds that `meanwhile` took
+        self._answered_at = 0.0  # when Redis did, at the earliest
 
     @property
     def owes_nothing(self) -> bool:
@@ -133,6 +133,7 @@ class ShardListener:
             self.failing_since = time.monotonic()
         self.failures += 1
         self._zero.forget()
+        self._busy = 0.0
         self._loaded = False
         self.hungry = True
         self.quiet_until = time.monotonic() + pause
@@ -191,7 +192,8 @@ class ShardListener:
         if not self._loaded:
             self.store.load_scripts()
             self._loaded = True
-        replies = self._ask(calls, now)
+        replies = run(self.store.run_all_steps(calls, meanwhile=self._while_redis_works)) if calls else []
+        self._took(calls, now)
         failures = [reply for reply in replies if isinstance(reply, Exception)]
         if not failures:
             leases.answered(sum(len(verdicts) for _, verdicts in groups))
@@ -217,25 +219,22 @@ class ShardListener:
         if failures:
             raise self.store.explained(calls[replies.index(failures[0])], failures[0])
 
-    def _ask(self, calls: Sequence[Call], asked: float) -> list[Any]:
-        """Send calls, and note how long the round trip took, if there was one."""
-        self._busy = 0.0
-        if not calls:
-            self._meanwhile()
-            return []
-        replies = run(self.store.run_all_steps(calls, meanwhile=self._while_redis_works))
-        received = time.monotonic()
-        latest = min(received - asked - self._busy, MOST_ROUND_TRIP)
-        self.round_trip += (WEIGHT if self.round_trip else 1.0) * (latest - self.round_trip)
-        # A claim would wait for a round trip with nothing but confirms: half of the time there is none.
-        self.leases.confirm_at = received + max(LINGER, self.round_trip)
-        self._while_redis_works()  # unless it was done
-        return replies
-
     def _while_redis_works(self) -> None:
         begun = time.monotonic()
         self._meanwhile()
-        self._busy += time.monotonic() - begun
+        self._busy = time.monotonic() - begun
+
+    def _took(self, calls: Sequence[Call], asked: float) -> None:
+        """Note how long a round trip took, if there was one, without what was done meanwhile."""
+        if calls:
+            received = time.monotonic()
+            self._answered_at = received - self._busy
+            self._busy = 0.0
+            latest = min(self._answered_at - asked, MOST_ROUND_TRIP)
+            self.round_trip += (WEIGHT if self.round_trip else 1.0) * (latest - self.round_trip)
+            # A claim would wait for a round trip with nothing but confirms: half of the time there is none.
+            self.leases.confirm_at = received + max(LINGER, self.round_trip)
+        self._meanwhile()  # unless it was done
 
     def _claimed(self, call: Call, reply: object, queues: Sequence[str], now: float) -> int:
         received = time.monotonic()
@@ -249,8 +248,8 @@ class ShardListener:
             self._interval = max(self._config.poll_interval, shared)
         deliveries = claimed.deliveries
         if claimed.wait is not None:
-            # From when Redis said it on: what was done meanwhile may have taken long.
-            self._promised_at = received - self._busy + claimed.wait
+            # Not from when it was read on: what was done meanwhile may have taken long.
+            self._promised_at = self._answered_at + claimed.wait
         self._report(claimed.damaged, [str(self.store.explained(call, ResponseError(e))) for e in claimed.errors])
         for delivery in claimed.unreadable:
             self.leases.put_aside(delivery)
