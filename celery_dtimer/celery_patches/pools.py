@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import VERSION
+from celery.concurrency.thread import TaskPool as ThreadPool
 
 from celery_dtimer.accommodations import accommodates
 
@@ -79,6 +80,14 @@ def wait_for_room(pool: Any) -> None:
         time.sleep(MOMENT)
     else:
         wait()
+
+
+def may_wait_in_pool(pool: Any) -> bool:
+    """Whether a task may wait for a moment in the pool, where it holds up none but its own slot: in a threads pool.
+
+    A subclass may have its own way to start a task.
+    """
+    return getattr(type(pool), "on_apply", None) is ThreadPool.on_apply
 
 
 def runs_inline(pool: Any) -> bool:

@@ -1,6 +1,7 @@
 """Accommodations of Celery's pools, for firing: news about tasks that requests do not keep, or get wrong."""
 
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.worker import state
 
 from celery_dtimer.accommodations import accommodates
+from celery_dtimer.celery_patches import pools
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.shown import last_line
 
@@ -26,7 +28,8 @@ class Watch:
 
     Attributes:
         ours: Whether a request is one of the timer's. Of others, only the ends are reported.
-        before_start: Called with a request that the pool is to get; it may wait.
+        before_start: Called with a request that the pool is to get; it may wait. In a threads pool, in the thread that
+            is about to start its task.
         on_accepted: Called with a request whose task starts.
         on_cancelled: Called with a request whose process or greenlet Celery has killed, and which it did not revoke.
         on_ran: Called with the registered name of a task that has run, and its run time in seconds.
@@ -43,6 +46,7 @@ class Watch:
     def watch(self, pool: Any) -> None:
         """Watch a pool that has been started."""
         apply, in_processes = pool.on_apply, isinstance(pool, ProcessPool)
+        waits_in_pool = pools.may_wait_in_pool(pool)
 
         @wraps(apply)
         def on_apply(*args: Any, **options: Any) -> Any:
@@ -51,14 +55,14 @@ class Watch:
                 return apply(*args, **options)
             ours = self.ours(request)
             if ours:
-                self._follow(request, options)
+                self._follow(request, options, waits_in_pool=waits_in_pool)
                 if not in_processes:
                     args = (partial(_caught, args[0]), *args[1:])
             if not in_processes and options.get("accept_callback") is not None:
                 options["accept_callback"] = partial(self._accepted, weakref.ref(request), options["accept_callback"])
             options["callback"] = partial(self._ended, options["callback"], request.type)
             options["error_callback"] = partial(self._ended, options["error_callback"], None)
-            if ours:
+            if ours and not waits_in_pool:
                 self.before_start(request)
             return apply(*args, **options)
 
@@ -89,13 +93,18 @@ class Watch:
                 self.on_ran(name, result[-1])
             self.on_free()
 
-    def _follow(self, request: Any, options: dict[str, Any]) -> None:
+    def _follow(self, request: Any, options: dict[str, Any], *, waits_in_pool: bool) -> None:
         # None of these may refer to the options, nor the request to itself: a cycle would keep it alive, and its event
         # leased, until the garbage collector runs.
         on_accepted, accept_callback = self.on_accepted, options.get("accept_callback")
+        before_start = self.before_start
         callback, (failed, timed_out) = options["callback"], _noting_errors(request, options)
 
         def accepted(*args: Any, **more: Any) -> None:
+            if waits_in_pool:
+                before_start(request)
+                # The instant at which it starts comes second.
+                args = (args[0], time.monotonic(), *args[2:])
             on_accepted(request)
             if accept_callback is not None:
                 accept_callback(*args, **more)

@@ -13,7 +13,7 @@ from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.extension import Extension
 from celery_dtimer.firing.capacity import UNKNOWN, UNLIMITED, Capacity
 from celery_dtimer.firing.channel import Channel
-from celery_dtimer.firing.earliness import Earliness, wait_before_start, wait_for
+from celery_dtimer.firing.earliness import Earliness, lead, wait_before_start, wait_for
 from celery_dtimer.firing.guarding import guarded
 from celery_dtimer.firing.inbox import Entry, Inbox, Prepared
 from celery_dtimer.firing.requests import Requests, is_ours
@@ -35,10 +35,6 @@ GIVE_BACK = 0.05
 
 #: The same if there are slots, and the thread that fires does not use them.
 STUCK = 1.0
-
-#: Seconds before an event is due at which it is fired. The pool gets its task when it is due: what comes before that
-#: takes half a millisecond when nothing is warm, and the thread that fires sleeps for the rest.
-LEAD = 0.0008
 
 
 class Dispatcher(Steered):
@@ -71,7 +67,7 @@ class Dispatcher(Steered):
             queues=self._queues,
             prepare=self._prepare,
             deliver=self._receive,
-            lead=LEAD,
+            lead=lead(consumer.pool),
             max_events=self._capacity.max_events,
             confirm_timeout=settings.confirm_timeout,
             poll_interval=settings.poll_interval,

@@ -1,6 +1,9 @@
 """Celery is given events before they are due, and no task runs before that, whatever brings it to the pool."""
 
+import os
 import random
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +11,12 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery, Task
 from celery.concurrency.base import BasePool
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
 from rig.pools import pools
+from rig.waiting import wait_until
 
+from celery_dtimer.celery_patches.watching import Watch
 from celery_dtimer.firing import earliness
 from celery_dtimer.firing.earliness import Earliness
 from celery_dtimer.firing.inbox import Inbox, Prepared
@@ -23,7 +30,7 @@ def app_file():
     return Path(__file__).parent / "apps" / "early.py"
 
 
-@pytest.mark.parametrize("pool", pools("prefork"))
+@pytest.mark.parametrize("pool", pools("prefork", "threads"))
 def test_no_task_runs_before_it_is_due(proj, start_worker, wait_for_records, wait_until_empty, pool):
     start_worker(pool)
     chance = random.Random(0)
@@ -93,11 +100,79 @@ def test_a_wait_that_ends_too_soon_goes_on(monkeypatch):
 
     def sleep(seconds):
         slept.append(seconds)
-        now[0] += seconds / 2 if len(slept) == 1 else seconds
+        now[0] += seconds / 2 if len(slept) == 1 else seconds + 0.125
 
     monkeypatch.setattr(earliness, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    earliness.wait_for(prepared(due=101.0))
-    assert slept == [1.0, 0.5]
+    monkeypatch.setattr(earliness, "SLACK", 0.25)
+    earliness.wait_before_start(SimpleNamespace(message=SimpleNamespace(due=101.0)))
+    assert slept == [0.75, 0.375, 0.0]
+
+
+def test_the_thread_that_fires_sleeps_for_a_moment_only():
+    due = time.monotonic() + 60
+    earliness.wait_for(prepared(due=due))
+    assert time.monotonic() < due
+
+
+@pytest.fixture
+def threads():
+    pool = ThreadPool(limit=1)
+    yield pool
+    pool.on_stop()
+
+
+def given(pool, wait, events):
+    """Give a task of the timer's to a pool that is watched."""
+
+    class Given:
+        type = "usual"
+        acknowledged = True
+        message = SimpleNamespace(ended_well=False)
+
+        def accepted(self, pid, instant):
+            assert pid == os.getpid()
+            events.append(("accepted", instant))
+
+        def ended(self, *args, **options):
+            """Be told of the end."""
+
+    request = Given()
+    calls = {"on_accepted": nothing_of, "on_cancelled": nothing_of, "on_ran": nothing_of, "on_free": nothing}
+    Watch(ours=lambda it: it is request, before_start=wait, **calls).watch(pool)
+    options = {"callback": request.ended, "error_callback": request.ended, "accept_callback": request.accepted}
+    pool.on_apply(lambda: events.append(("ran", time.monotonic())), (), {}, **options)
+
+
+def nothing_of(*args):
+    """Do nothing with what is told."""
+
+
+def test_in_threads_a_task_waits_in_its_own_and_begins_when_that_is_over(threads):
+    may_start, events = threading.Event(), []
+    given(threads, lambda request: may_start.wait(10), events)
+    # Whoever gives it to the pool goes on meanwhile.
+    over = time.monotonic()
+    assert not events
+    may_start.set()
+    wait_until(lambda: len(events) == 2, "the task's run")
+    assert [name for name, _ in events] == ["accepted", "ran"]
+    assert over <= events[0][1] <= events[1][1]
+
+
+def test_elsewhere_it_waits_before_it_is_given_to_the_pool():
+    events = []
+    given(SoloPool(limit=1), lambda request: events.append(("waited", time.monotonic())), events)
+    assert [name for name, _ in events] == ["waited", "accepted", "ran"]
+
+
+class OwnThreads(ThreadPool):
+    def on_apply(self, *args, **options):
+        """Start a task in its own way."""
+
+
+def test_a_pool_is_given_events_so_early_as_whoever_waits_may_sleep(threads):
+    assert earliness.lead(threads) > earliness.lead(SoloPool(limit=1))
+    assert earliness.lead(OwnThreads(limit=1)) == earliness.lead(SoloPool(limit=1))
 
 
 def test_the_hub_has_a_turn_between_two_events_so_that_the_first_is_not_held_up_by_the_wait_for_the_second():
