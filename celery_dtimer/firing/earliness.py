@@ -68,5 +68,6 @@ def wait_before_start(request: Any) -> None:
 
 def _sleep_until(due: float) -> None:
     # For a millisecond or two: a poll of the hub counts in whole ones, and would be late.
+    # For the last SLACK it asks again and again, with sleeps of 0, which let other threads have the interpreter.
     while (early := due - time.monotonic()) > 0:
         time.sleep(max(0.0, early - SLACK))
