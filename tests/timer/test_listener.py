@@ -136,7 +136,8 @@ def test_a_timer_can_join_leave_and_join_again_and_leaves_no_thread(timer, redis
     wait_until(lambda: caught, "the event")
     timer.leave()
     assert threads() == []
-    assert len(redis_client.client_list()) <= connections + 1
+    # A server may list a client after it was closed: Redis 6.2 does, one time in thirty.
+    wait_until(lambda: len(redis_client.client_list()) <= connections + 1, "the listeners' connections to be closed")
 
 
 def test_a_timer_that_has_left_is_given_nothing(join, timer):
