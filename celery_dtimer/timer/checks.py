@@ -108,6 +108,10 @@ def check_delivery(delivery: object, shards: int) -> Delivery:
     return delivery
 
 
+#: Made once: it takes longer to make than to ask.
+_PAYLOADS = (bytes, str, bytearray, memoryview)
+
+
 def check_payload(payload: object, limit: int, *, limited_by: str = "max_payload") -> bytes:
     """Return the payload as bytes; text is encoded as UTF-8.
 
@@ -121,7 +125,7 @@ def check_payload(payload: object, limit: int, *, limited_by: str = "max_payload
         PayloadTooLargeError: It has more than ``limit`` bytes.
     """
     try:
-        if not isinstance(payload, str | bytes | bytearray | memoryview):
+        if not isinstance(payload, _PAYLOADS):
             raise TypeError
         data = payload.encode() if isinstance(payload, str) else bytes(payload)
     except (TypeError, ValueError) as exc:  # half a surrogate pair, or a memoryview that was released

@@ -21,9 +21,10 @@ class Plain:
         return fields_of(self)
 
 
-@dataclass(frozen=True)
+# Not frozen: that takes four times as long to make, and a post_many makes thousands.
+@dataclass(slots=True)
 class NewEvent:
-    """An event to be posted.
+    """An event to be posted; nothing changes it after it is made.
 
     Attributes:
         id: Its name in the namespace, 1 to 200 bytes.
