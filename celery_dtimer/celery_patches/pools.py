@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import VERSION
+from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 
 from celery_dtimer.accommodations import accommodates
@@ -83,11 +84,13 @@ def wait_for_room(pool: Any) -> None:
 
 
 def may_wait_in_pool(pool: Any) -> bool:
-    """Whether a task may wait for a moment in the pool, where it holds up none but its own slot: in a threads pool.
+    """Whether a task may wait in the pool for a moment, where it holds up its own slot alone: in prefork and threads.
 
     A subclass may have its own way to start a task.
     """
-    return getattr(type(pool), "on_apply", None) is ThreadPool.on_apply
+    kind = type(pool)
+    in_threads = getattr(kind, "on_apply", None) is ThreadPool.on_apply
+    return in_threads or getattr(kind, "on_start", None) is ProcessPool.on_start
 
 
 def runs_inline(pool: Any) -> bool:

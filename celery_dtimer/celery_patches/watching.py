@@ -15,6 +15,7 @@ from celery.worker import state
 
 from celery_dtimer.accommodations import accommodates
 from celery_dtimer.celery_patches import pools
+from celery_dtimer.celery_patches.starting import sleep_until, start_at
 from celery_dtimer.timer.legible import legible
 from celery_dtimer.timer.shown import last_line
 
@@ -28,8 +29,8 @@ class Watch:
 
     Attributes:
         ours: Whether a request is one of the timer's. Of others, only the ends are reported.
-        before_start: Called with a request that the pool is to get; it may wait. In a threads pool, in the thread that
-            is about to start its task.
+        due: Called with a request that the pool is to get; returns the monotonic instant before which its task does not
+            start. If that is soon, it waits in the pool, where it may (see ``pools.may_wait_in_pool``), or here.
         on_accepted: Called with a request whose task starts.
         on_cancelled: Called with a request whose process or greenlet Celery has killed, and which it did not revoke.
         on_ran: Called with the registered name of a task that has run, and its run time in seconds.
@@ -37,7 +38,7 @@ class Watch:
     """
 
     ours: Callable[[Any], bool]
-    before_start: Callable[[Any], None]
+    due: Callable[[Any], float]
     on_accepted: Callable[[Any], None]
     on_cancelled: Callable[[Any], None]
     on_ran: Callable[[str, float], None]
@@ -54,16 +55,19 @@ class Watch:
             if request is None:
                 return apply(*args, **options)
             ours = self.ours(request)
+            due = self.due(request) if ours else 0.0
             if ours:
-                self._follow(request, options, waits_in_pool=waits_in_pool)
+                self._follow(request, options, due if waits_in_pool and not in_processes else 0.0)
                 if not in_processes:
                     args = (partial(_caught, args[0]), *args[1:])
+                elif waits_in_pool and due > time.monotonic():
+                    args = (start_at, (due, args[0], *args[1]), *args[2:])
             if not in_processes and options.get("accept_callback") is not None:
                 options["accept_callback"] = partial(self._accepted, weakref.ref(request), options["accept_callback"])
             options["callback"] = partial(self._ended, options["callback"], request.type)
             options["error_callback"] = partial(self._ended, options["error_callback"], None)
-            if ours and not waits_in_pool:
-                self.before_start(request)
+            if not waits_in_pool:
+                sleep_until(due)
             return apply(*args, **options)
 
         pool.on_apply = on_apply
@@ -93,16 +97,16 @@ class Watch:
                 self.on_ran(name, result[-1])
             self.on_free()
 
-    def _follow(self, request: Any, options: dict[str, Any], *, waits_in_pool: bool) -> None:
+    def _follow(self, request: Any, options: dict[str, Any], due: float) -> None:
+        """Wrap a request's callbacks; a ``due`` above 0 is waited for in the thread that starts its task."""
         # None of these may refer to the options, nor the request to itself: a cycle would keep it alive, and its event
         # leased, until the garbage collector runs.
         on_accepted, accept_callback = self.on_accepted, options.get("accept_callback")
-        before_start = self.before_start
         callback, (failed, timed_out) = options["callback"], _noting_errors(request, options)
 
         def accepted(*args: Any, **more: Any) -> None:
-            if waits_in_pool:
-                before_start(request)
+            if due:
+                sleep_until(due)
                 # The instant at which it starts comes second.
                 args = (args[0], time.monotonic(), *args[2:])
             on_accepted(request)

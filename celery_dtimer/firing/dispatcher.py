@@ -13,7 +13,7 @@ from celery_dtimer.errors import TimerFullError, TimerUnavailableError
 from celery_dtimer.extension import Extension
 from celery_dtimer.firing.capacity import UNKNOWN, UNLIMITED, Capacity
 from celery_dtimer.firing.channel import Channel
-from celery_dtimer.firing.earliness import Earliness, lead, wait_before_start, wait_for
+from celery_dtimer.firing.earliness import Earliness, due_of, lead, wait_for
 from celery_dtimer.firing.guarding import guarded
 from celery_dtimer.firing.inbox import Entry, Inbox, Prepared
 from celery_dtimer.firing.requests import Requests, is_ours
@@ -93,7 +93,7 @@ class Dispatcher(Steered):
         pools.stop_amid_a_task(consumer.pool)
         Watch(
             ours=guarded(is_ours, otherwise=False),
-            before_start=guarded(wait_before_start, otherwise=None),
+            due=guarded(due_of, otherwise=0.0),
             on_accepted=guarded(lambda request: self._on_accepted(requests, request), otherwise=None),
             on_cancelled=guarded(self._channel.on_cancelled, otherwise=None),
             on_ran=guarded(self._capacity.ran, otherwise=None),

@@ -7,24 +7,21 @@ from celery.app.task import Task
 from celery.concurrency.base import BasePool
 
 from celery_dtimer.celery_patches import pools
+from celery_dtimer.celery_patches.starting import sleep_until
 from celery_dtimer.firing.inbox import Prepared
 
 #: Seconds before an event is due at which it is fired. The pool gets its task when it is due: what comes before that
 #: takes half a millisecond when nothing is warm, and the thread that fires sleeps for the rest.
 LEAD = 0.0008
 
-#: The same in a threads pool, whose own thread sleeps before it starts the task. It holds up one slot then, and not the
-#: whole worker, so that there is time for what else the worker may be amid.
-LEAD_IN_THREADS = 0.002
-
-#: Seconds by which a sleep is too long: Linux wakes a thread up to so much later, unless it is told not to, to wake it
-#: together with others (PR_SET_TIMERSLACK in prctl(2)).
-SLACK = 0.00005
+#: The same in a pool whose own process or thread sleeps before it starts the task. It holds up one slot then, and not
+#: the whole worker, so that there is time for what else the worker may be amid.
+LEAD_IN_POOL = 0.002
 
 
 def lead(pool: Any) -> float:
     """Return the seconds before it is due at which an event is fired in a worker with this pool."""
-    return LEAD_IN_THREADS if pools.may_wait_in_pool(pool) else LEAD
+    return LEAD_IN_POOL if pools.may_wait_in_pool(pool) else LEAD
 
 
 class Earliness:
@@ -58,16 +55,10 @@ class Earliness:
 
 def wait_for(prepared: Prepared) -> None:
     """Sleep until a delivery is due, or for a part of that: the thread that fires has others to serve."""
-    _sleep_until(min(prepared.due, time.monotonic() + LEAD))
+    sleep_until(min(prepared.due, time.monotonic() + LEAD))
 
 
-def wait_before_start(request: Any) -> None:
-    """Sleep until a request's delivery is due: its pool is to get it, or, in a threads pool, is about to start it."""
-    _sleep_until(request.message.due)
-
-
-def _sleep_until(due: float) -> None:
-    # For a millisecond or two: a poll of the hub counts in whole ones, and would be late.
-    # For the last SLACK it asks again and again, with sleeps of 0, which let other threads have the interpreter.
-    while (early := due - time.monotonic()) > 0:
-        time.sleep(max(0.0, early - SLACK))
+def due_of(request: Any) -> float:
+    """Return the monotonic instant at which a request's delivery is due."""
+    due: float = request.message.due
+    return due

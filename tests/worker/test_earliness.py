@@ -1,8 +1,8 @@
 """Celery is given events before they are due, and no task runs before that, whatever brings it to the pool."""
 
 import os
+import pickle
 import random
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery, Task
 from celery.concurrency.base import BasePool
+from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from rig.pools import pools
 from rig.waiting import wait_until
 
+from celery_dtimer.celery_patches import starting
 from celery_dtimer.celery_patches.watching import Watch
 from celery_dtimer.firing import earliness
 from celery_dtimer.firing.earliness import Earliness
@@ -102,9 +104,9 @@ def test_a_wait_that_ends_too_soon_goes_on(monkeypatch):
         slept.append(seconds)
         now[0] += seconds / 2 if len(slept) == 1 else seconds + 0.125
 
-    monkeypatch.setattr(earliness, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    monkeypatch.setattr(earliness, "SLACK", 0.25)
-    earliness.wait_before_start(SimpleNamespace(message=SimpleNamespace(due=101.0)))
+    monkeypatch.setattr(starting, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(starting, "SLACK", 0.25)
+    starting.sleep_until(101.0)
     assert slept == [0.75, 0.375, 0.0]
 
 
@@ -121,8 +123,13 @@ def threads():
     pool.on_stop()
 
 
-def given(pool, wait, events):
-    """Give a task of the timer's to a pool that is watched."""
+#: Seconds that a task waits here before it starts: long enough to tell who waits.
+WAIT = 0.5
+
+
+def given(pool, events, wait=WAIT):
+    """Give a task of the timer's that is due in so many seconds to a pool that is watched, and return that instant."""
+    due = time.monotonic() + wait
 
     class Given:
         type = "usual"
@@ -138,9 +145,10 @@ def given(pool, wait, events):
 
     request = Given()
     calls = {"on_accepted": nothing_of, "on_cancelled": nothing_of, "on_ran": nothing_of, "on_free": nothing}
-    Watch(ours=lambda it: it is request, before_start=wait, **calls).watch(pool)
+    Watch(ours=lambda it: it is request, due=lambda _: due, **calls).watch(pool)
     options = {"callback": request.ended, "error_callback": request.ended, "accept_callback": request.accepted}
     pool.on_apply(lambda: events.append(("ran", time.monotonic())), (), {}, **options)
+    return due
 
 
 def nothing_of(*args):
@@ -148,21 +156,45 @@ def nothing_of(*args):
 
 
 def test_in_threads_a_task_waits_in_its_own_and_begins_when_that_is_over(threads):
-    may_start, events = threading.Event(), []
-    given(threads, lambda request: may_start.wait(10), events)
+    events = []
+    due = given(threads, events)
     # Whoever gives it to the pool goes on meanwhile.
-    over = time.monotonic()
+    assert time.monotonic() < due
     assert not events
-    may_start.set()
     wait_until(lambda: len(events) == 2, "the task's run")
     assert [name for name, _ in events] == ["accepted", "ran"]
-    assert over <= events[0][1] <= events[1][1]
+    assert due <= events[0][1] <= events[1][1]
+
+
+def test_in_prefork_a_task_waits_in_its_process():
+    told = []
+
+    class Processes(ProcessPool):
+        """Not started: it is told what it would be given."""
+
+    pool = Processes(limit=1)
+    pool.on_apply = lambda target, args, kwargs, **options: told.append((target, args, kwargs))
+    due = given(pool, [])
+    assert time.monotonic() < due
+    [(target, args, _)] = told
+    # As it is sent to the process, but for the tracer.
+    assert pickle.loads(pickle.dumps(target)) is starting.start_at
+    assert args[0] == due
+    target(due, lambda *args, **kwargs: told.append((time.monotonic(), args, kwargs)), 1, number=2)
+    ran, *arguments = told[1]
+    assert ran >= due
+    assert arguments == [(1,), {"number": 2}]
+    # What is due is given as it is.
+    told.clear()
+    given(pool, [], wait=0)
+    assert told[0][0] is not starting.start_at
 
 
 def test_elsewhere_it_waits_before_it_is_given_to_the_pool():
     events = []
-    given(SoloPool(limit=1), lambda request: events.append(("waited", time.monotonic())), events)
-    assert [name for name, _ in events] == ["waited", "accepted", "ran"]
+    due = given(SoloPool(limit=1), events)
+    assert [name for name, _ in events] == ["accepted", "ran"]
+    assert due <= events[1][1] <= time.monotonic()
 
 
 class OwnThreads(ThreadPool):
@@ -170,9 +202,15 @@ class OwnThreads(ThreadPool):
         """Start a task in its own way."""
 
 
+class OwnProcesses(ProcessPool):
+    def on_start(self):
+        """Start in its own way."""
+
+
 def test_a_pool_is_given_events_so_early_as_whoever_waits_may_sleep(threads):
-    assert earliness.lead(threads) > earliness.lead(SoloPool(limit=1))
-    assert earliness.lead(OwnThreads(limit=1)) == earliness.lead(SoloPool(limit=1))
+    solo = earliness.lead(SoloPool(limit=1))
+    assert earliness.lead(threads) == earliness.lead(ProcessPool(limit=1)) > solo
+    assert earliness.lead(OwnThreads(limit=1)) == earliness.lead(OwnProcesses(limit=1)) == solo
 
 
 def test_the_hub_has_a_turn_between_two_events_so_that_the_first_is_not_held_up_by_the_wait_for_the_second():
