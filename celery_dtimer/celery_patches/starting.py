@@ -1,5 +1,6 @@
 """The start of a task that its pool was given before it is due."""
 
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,9 @@ def sleep_until(due: float) -> None:
     """Sleep until a monotonic instant, which is a millisecond or two away, or not at all if it is over."""
     # A poll of a hub counts in whole milliseconds, and would be late.
     # For the last SLACK it asks again and again, with sleeps of 0, which let other threads have the interpreter.
+    # time.sleep fails under libfaketime, by which people test what their tasks do on another day.
     while (early := due - time.monotonic()) > 0:
-        time.sleep(max(0.0, early - SLACK))
+        select.select((), (), (), max(0.0, early - SLACK))
 
 
 def start_at(due: float, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
