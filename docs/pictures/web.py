@@ -59,7 +59,7 @@ class Camera:
             return
         with self._page(width, height, scheme) as page:
             page.goto(self._console.origin + path)
-            time.sleep(settle)
+            time.sleep(settle)  # of a page that draws itself by degrees, nothing tells when it is done
             image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         target = HERE / f"web-{name}.png"
         for colours in PALETTES:
